@@ -1,0 +1,483 @@
+/*
+ * libeventspine: append events to, read from and follow an Eventspine broker on
+ * this machine.
+ *
+ *   struct es_connection   where the broker is, and the questions one asks it
+ *   struct es_producer     appends through shared memory; one lane of its own
+ *   struct es_transaction  appends and key changes that are stored all or none
+ *   struct es_reader       pages through a stream or the whole store
+ *   struct es_consumer     history first, then live, without a gap or a repeat
+ *
+ * Units.    Times are nanoseconds where a name ends in _ns, microseconds since
+ *           1970 in _us. Sizes are bytes. Sequences and positions start at 1;
+ *           0 means "none". Ranges are inclusive at 'from'.
+ * Text.     Streams, types, names are UTF-8, NUL-terminated as arguments. A
+ *           stream is "variant:branch:L0:domain:Mmodel".
+ * Memory.   What the library hands out by pointer belongs to the library and
+ *           stays valid until the next call on the same handle, unless a
+ *           comment says otherwise. What a caller passes in is copied.
+ * Threads.  A connection may be used by several threads. Every other handle
+ *           belongs to one thread at a time: a second thread inside a call gets
+ *           ES_E_WRONG_THREAD. No thread is started by connections and
+ *           producers; readers, consumers and questions use nng's threads.
+ * Fork.     Handles stay with the process that made them: in a child every
+ *           call answers ES_E_FORKED, but for the closing ones, which do nothing.
+ * Waiting.  A call with 'timeout_ns' returns by then: 0 does not wait, ES_FOREVER
+ *           waits until done or es_connection_interrupt().
+ * Failures. ES_E_NO_MEMORY, ES_E_INVALID, ES_E_WRONG_THREAD, ES_E_FORKED can
+ *           come from every call that returns a status and are not repeated below.
+ */
+#ifndef EVENTSPINE_H
+#define EVENTSPINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "eventspine_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ES_HASH_BYTES 32
+#define ES_STORE_ID_BYTES 16
+#define ES_STREAM_BYTES_MAX 1036 /* longest text of a stream, without NUL */
+#define ES_NAME_BYTES_MAX 255    /* event type, namespace, projection, a part of a stream */
+#define ES_KEY_BYTES_MAX 1024    /* key in a namespace */
+#define ES_FOREVER UINT64_MAX
+
+struct es_connection;
+struct es_producer;
+struct es_transaction;
+struct es_reader;
+struct es_consumer;
+
+/* "eventspine 0.1.0"; static storage. */
+ES_API const char *es_version(void);
+
+/* ------------------------------------------------------------ connection -- */
+
+struct es_connection_options {
+    const char *run_dir;     /* NULL: $EVENTSPINE_RUN, else /run/eventspine for root,
+                                else $XDG_RUNTIME_DIR/eventspine */
+    const char *client_name; /* for `esctl status`; NULL: the program's name */
+    uint64_t timeout_ns;     /* for each answer asked for below; 0: 5 seconds */
+};
+
+/*
+ * Opens a connection; 'options' may be NULL. Nothing is sent yet: a broker that
+ * is not there is found by the first call that needs it.
+ *
+ * ES_E_INVALID: the run directory's path is too long for a socket in it.
+ */
+ES_API ES_MUST_USE enum es_status es_connection_open(const struct es_connection_options *options,
+                                                     struct es_connection **ret_connection);
+
+/* Closes it; NULL is fine. Handles made from it must be closed before. */
+ES_API void es_connection_close(struct es_connection *connection);
+
+/* Ends every wait of this connection's handles with ES_INTERRUPTED, now and for
+ * each later wait until es_connection_resume(). Any thread; async-signal-safe. */
+ES_API void es_connection_interrupt(struct es_connection *connection);
+ES_API void es_connection_resume(struct es_connection *connection);
+
+/* What the last failed call of this thread on this connection or a handle of it
+ * has to say, for a person: names the thing and the way out. Never NULL. */
+ES_API const char *es_connection_error(const struct es_connection *connection);
+
+/* The run directory in use; valid as long as the connection. */
+ES_API const char *es_connection_run_dir(const struct es_connection *connection);
+
+struct es_store_head {
+    uint64_t position;    /* of the last event; 0: the store is empty */
+    uint64_t epoch;       /* of the history; see docs/architecture.md */
+    uint64_t commit_number;
+    uint64_t start_number; /* how often a broker has started on this store */
+    uint8_t store_hash[ES_HASH_BYTES];
+    uint8_t store_id[ES_STORE_ID_BYTES];
+};
+
+/* ES_E_UNREACHABLE: no broker answered in time. */
+ES_API ES_MUST_USE enum es_status es_store_head(struct es_connection *connection,
+                                                struct es_store_head *ret_head);
+
+struct es_head {
+    uint64_t sequence; /* of the last event */
+    uint64_t position;
+    uint64_t tick;
+    uint64_t first_sequence;
+    uint8_t hash[ES_HASH_BYTES];
+};
+
+/* ES_NOT_FOUND: no such stream. */
+ES_API ES_MUST_USE enum es_status es_head(struct es_connection *connection, const char *stream,
+                                          struct es_head *ret_head);
+
+/* Called for one stream after the other in key order; false stops the listing. */
+typedef bool es_stream_visitor(void *context, const char *stream, const struct es_head *head);
+
+/* Visits the streams whose text begins with 'prefix' ("" or NULL: all of them).
+ * ES_E_UNREACHABLE: no broker, or it went away in between. */
+ES_API ES_MUST_USE enum es_status es_streams(struct es_connection *connection, const char *prefix,
+                                             es_stream_visitor *visit, void *context);
+
+/* -------------------------------------------------------------- producer -- */
+
+enum es_expect_kind {
+    ES_EXPECT_ANY = 0,      /* append whatever is there */
+    ES_EXPECT_NONE = 1,     /* the stream must not exist */
+    ES_EXPECT_EXISTS = 2,   /* the stream must exist */
+    ES_EXPECT_SEQUENCE = 3, /* its last sequence must be 'sequence' */
+};
+
+struct es_expectation {
+    enum es_expect_kind kind;
+    uint64_t sequence;
+    const uint8_t *hash; /* NULL: not given. Else the stream's last hash must be these
+                            'hash_bytes' bytes: 32, or 0 for "must not exist". Both are checked. */
+    size_t hash_bytes;
+};
+
+struct es_event_input {
+    uint64_t tick; /* the producer's logical time, 0..2^63-1 */
+    const char *type;
+    const void *payload; /* opaque bytes, by convention MessagePack */
+    size_t payload_bytes;
+    const uint8_t *expected_hash; /* NULL, or the 32 bytes the event must come out with */
+};
+
+struct es_receipt {
+    uint64_t position;      /* of the transaction's last event; 0: it had only keys */
+    uint64_t sequence;      /* of that event in its stream */
+    uint64_t tick;
+    uint64_t commit_number;
+    uint64_t epoch;
+    uint64_t time_us;       /* of the commit */
+    uint64_t revision;      /* of the last key written; 0: it had only events */
+    uint8_t hash[ES_HASH_BYTES];       /* of that event */
+    uint8_t store_hash[ES_HASH_BYTES]; /* of the whole history up to its commit */
+    uint8_t store_id[ES_STORE_ID_BYTES];
+};
+
+/* Why a transaction was not stored. */
+struct es_refusal {
+    uint32_t reason;    /* enum es_reason, in words from es_refusal_text() */
+    uint32_t operation; /* index of the operation that failed */
+    uint64_t actual_sequence; /* of the stream; 0: it does not exist */
+    uint64_t actual_revision; /* of the key; 0: it does not exist */
+    uint8_t actual_hash[ES_HASH_BYTES];
+};
+
+/* In words; static storage. */
+ES_API const char *es_refusal_text(const struct es_refusal *refusal);
+
+struct es_outcome {
+    enum es_status status; /* as of es_producer_append() */
+    uint64_t ticket;       /* what es_producer_submit() had returned */
+    struct es_receipt receipt; /* status ES_OK */
+    struct es_refusal refusal; /* status positive */
+};
+
+struct es_producer_options {
+    const char *name;        /* NULL: unnamed. A named producer appends exactly once */
+    uint32_t in_flight_max;  /* 0: as many as the broker allows */
+    bool ordered;            /* after a refusal the following ones are refused too, with
+                                ES_PREVIOUS_FAILED, until es_producer_resume_order() */
+    uint64_t timeout_ns;     /* for attaching; 0: the connection's */
+};
+
+/*
+ * Attaches to the broker's shared memory; 'options' may be NULL. No thread is
+ * started and no nng socket opened.
+ *
+ * ES_E_UNREACHABLE: no broker. ES_E_LIMIT: all lanes are taken.
+ * ES_E_PERMISSION: the broker serves other users. ES_E_VERSION: another layout.
+ */
+ES_API ES_MUST_USE enum es_status es_producer_open(struct es_connection *connection,
+                                                   const struct es_producer_options *options,
+                                                   struct es_producer **ret_producer);
+
+/* Gives the lane back. What is in flight is still committed, its outcome is not
+ * told; es_producer_flush() first. NULL is fine. */
+ES_API void es_producer_close(struct es_producer *producer);
+
+/* Largest payload that fits into a transaction with one event, for a stream and
+ * type of the longest length. */
+ES_API size_t es_producer_payload_bytes_max(const struct es_producer *producer);
+
+/*
+ * Appends 'count' events to one stream, all or none, and waits until they are
+ * on disk (durability fsync). 'expectation' NULL means any; 'ret_outcome' may be NULL.
+ *
+ * ES_OK: stored. ES_CONFLICT: the expectation did not hold. ES_REJECTED: a rule
+ * was broken. ES_NO_SPACE, ES_NOT_SERVING, ES_PREVIOUS_FAILED, ES_FENCED: not
+ * stored. ES_FULL: too much in flight, nothing was sent.
+ * ES_E_TOO_LARGE: it can never fit; nothing was sent.
+ * ES_E_UNKNOWN: the deadline passed, or the broker's memory is gone, after it was
+ * sent: it may be stored, now or later. Ask before appending again.
+ */
+ES_API ES_MUST_USE enum es_status
+es_producer_append(struct es_producer *producer, const char *stream,
+                   const struct es_expectation *expectation, const struct es_event_input *events,
+                   size_t count, uint64_t timeout_ns, struct es_outcome *ret_outcome);
+
+/* As es_producer_append(), but returns when the broker has been given it; the
+ * outcome comes from es_producer_poll(), in the order of submission.
+ * ES_FULL: in_flight_max are in flight, or the lane is full: poll first. */
+ES_API ES_MUST_USE enum es_status
+es_producer_submit(struct es_producer *producer, const char *stream,
+                   const struct es_expectation *expectation, const struct es_event_input *events,
+                   size_t count, uint64_t *ret_ticket);
+
+/* Takes up to 'capacity' outcomes, oldest first; waits for the first one only.
+ * ES_EMPTY: nothing is in flight. ES_TIMEOUT: none has come.
+ * ES_E_UNKNOWN: the broker's memory is gone; what was in flight is returned
+ * with that status, and the next call attaches anew. */
+ES_API ES_MUST_USE enum es_status es_producer_poll(struct es_producer *producer,
+                                                   struct es_outcome *outcomes, size_t capacity,
+                                                   uint64_t timeout_ns, size_t *ret_count);
+
+/* Waits until nothing is in flight any more; outcomes stay to be polled.
+ * ES_TIMEOUT: something still is. */
+ES_API ES_MUST_USE enum es_status es_producer_flush(struct es_producer *producer,
+                                                    uint64_t timeout_ns);
+
+/* How many are in flight: submitted and not yet polled. */
+ES_API size_t es_producer_in_flight(const struct es_producer *producer);
+
+/* The next submission starts a new order after a refusal (options.ordered). */
+ES_API ES_MUST_USE enum es_status es_producer_resume_order(struct es_producer *producer);
+
+/*
+ * Reserve in place: a payload is written straight into shared memory. At most
+ * one reservation is open; until es_producer_publish() or es_producer_abandon()
+ * no other call but those may be made on this producer.
+ *
+ * ES_FULL, ES_E_TOO_LARGE as above. '*ret_payload' has 'payload_bytes' writable bytes.
+ */
+ES_API ES_MUST_USE enum es_status
+es_producer_reserve(struct es_producer *producer, const char *stream,
+                    const struct es_expectation *expectation, uint64_t tick, const char *type,
+                    size_t payload_bytes, void **ret_payload);
+ES_API ES_MUST_USE enum es_status es_producer_publish(struct es_producer *producer,
+                                                      uint64_t *ret_ticket);
+ES_API void es_producer_abandon(struct es_producer *producer);
+
+/* ----------------------------------------------------------- transaction -- */
+
+enum es_key_family {
+    ES_KEYS = 0,        /* values that are truth themselves */
+    ES_READ_MODELS = 1, /* derived, may be dropped and rebuilt */
+};
+
+#define ES_REVISION_ANY UINT64_MAX /* expected revision: whatever is there; 0: nothing is */
+
+/* Collects operations; belongs to the producer, at most one is open at a time. */
+ES_API ES_MUST_USE enum es_status es_transaction_begin(struct es_producer *producer,
+                                                       struct es_transaction **ret_transaction);
+/* ES_E_TOO_LARGE: it does not fit any more; the transaction is as before. */
+ES_API ES_MUST_USE enum es_status
+es_transaction_append(struct es_transaction *transaction, const char *stream,
+                      const struct es_expectation *expectation,
+                      const struct es_event_input *events, size_t count);
+ES_API ES_MUST_USE enum es_status
+es_transaction_put(struct es_transaction *transaction, enum es_key_family family,
+                   const char *name_space, const char *key, uint64_t expected_revision,
+                   const void *value, size_t value_bytes);
+/* An expected revision of ES_REVISION_ANY still wants the key to be there. */
+ES_API ES_MUST_USE enum es_status
+es_transaction_delete(struct es_transaction *transaction, enum es_key_family family,
+                      const char *name_space, const char *key, uint64_t expected_revision);
+/* Sends it; statuses as of es_producer_append(), ES_NOT_FOUND for a key to delete
+ * that is not there. The transaction is over, whatever the status, except for
+ * ES_FULL, which leaves it open. */
+ES_API ES_MUST_USE enum es_status es_transaction_commit(struct es_transaction *transaction,
+                                                        uint64_t timeout_ns,
+                                                        struct es_outcome *ret_outcome);
+/* The same, asynchronously: es_producer_poll() has the outcome. */
+ES_API ES_MUST_USE enum es_status es_transaction_submit(struct es_transaction *transaction,
+                                                        uint64_t *ret_ticket);
+ES_API void es_transaction_abandon(struct es_transaction *transaction);
+
+/* ---------------------------------------------------------------- events -- */
+
+struct es_event {
+    const char *stream; /* NUL-terminated */
+    const char *type;   /* NUL-terminated */
+    const void *payload;
+    size_t payload_bytes;
+    uint64_t position;
+    uint64_t sequence;
+    uint64_t tick;
+    uint64_t time_us; /* of its commit */
+    const uint8_t *previous_hash; /* 32 bytes, or NULL at the start of a stream */
+    const uint8_t *hash;          /* 32 bytes: recomputed and found equal */
+};
+
+/* ---------------------------------------------------------------- reader -- */
+
+/*
+ * Reads one stream forwards from 'from_sequence' (0: its first), or backwards
+ * from it (0: its last). ES_NOT_FOUND comes from es_reader_next().
+ */
+ES_API ES_MUST_USE enum es_status es_reader_open_stream(struct es_connection *connection,
+                                                        const char *stream, uint64_t from_sequence,
+                                                        bool backwards,
+                                                        struct es_reader **ret_reader);
+
+/* Reads the whole store, or the categories named by 'filter' ("v:b:L0:d" one
+ * category; a text that ends in '*' all that begin so; NULL all), by position. */
+ES_API ES_MUST_USE enum es_status es_reader_open_all(struct es_connection *connection,
+                                                     const char *filter, uint64_t from_position,
+                                                     struct es_reader **ret_reader);
+
+/*
+ * The next event; it is valid until the next call on this reader. Its hash has
+ * been recomputed, and where its predecessor in the stream was read by this
+ * reader too, the link as well.
+ *
+ * ES_EMPTY: the end, as of es_reader_consistent_position(); a later call looks again.
+ * ES_NOT_FOUND: no such stream, or not that sequence.
+ * ES_E_CORRUPT: damage, told with its position by es_connection_error().
+ */
+ES_API ES_MUST_USE enum es_status es_reader_next(struct es_reader *reader,
+                                                 struct es_event *ret_event);
+ES_API uint64_t es_reader_consistent_position(const struct es_reader *reader);
+ES_API void es_reader_close(struct es_reader *reader);
+
+/* -------------------------------------------------------------- consumer -- */
+
+#define ES_LIVE UINT64_MAX /* from_position: only what is committed from now on */
+
+struct es_consumer_options {
+    const char *filter;     /* as of es_reader_open_all(); NULL: everything */
+    uint64_t from_position; /* first position wanted; 0 or 1: from the start; ES_LIVE */
+    uint64_t epoch;         /* 0: any; else the history that the position belongs to */
+};
+
+/*
+ * Follows the store: what is there from 'from_position', then what is committed,
+ * in position order, each event once, without a gap between the two.
+ *
+ * ES_REGRESSED: the store does not reach from_position - 1, or has another epoch.
+ */
+ES_API ES_MUST_USE enum es_status es_consumer_open(struct es_connection *connection,
+                                                   const struct es_consumer_options *options,
+                                                   struct es_consumer **ret_consumer);
+ES_API void es_consumer_close(struct es_consumer *consumer);
+
+/*
+ * The next event, valid until the next call. To resume after a restart with
+ * exactly-once effects, keep its position together with what was made of it,
+ * and open the next consumer at that position + 1.
+ *
+ * ES_TIMEOUT: none in time (at once where timeout_ns is 0).
+ * ES_REGRESSED: the broker has started again on an older or another history.
+ * ES_E_CORRUPT: damage at the next position. ES_E_UNREACHABLE: the broker is
+ * gone; calling again goes on where it was, once one is back.
+ */
+ES_API ES_MUST_USE enum es_status es_consumer_next(struct es_consumer *consumer,
+                                                   uint64_t timeout_ns,
+                                                   struct es_event *ret_event);
+
+/* A descriptor for poll(2): readable when es_consumer_next(..., 0) is worth
+ * calling. Read nothing from it. After it became readable, or after opening,
+ * call es_consumer_next() with 0 until ES_TIMEOUT before polling again; also
+ * call it at least each second, for a lost message is found by heartbeat. */
+ES_API int es_consumer_fd(const struct es_consumer *consumer);
+
+struct es_consumer_state {
+    uint64_t position;      /* last position delivered, or known to hold nothing for the filter */
+    uint64_t head_position; /* of the store, as last heard */
+    uint64_t epoch;
+    uint64_t repairs;       /* how often a gap was found and filled by reading */
+    uint64_t live_events;   /* delivered from publication */
+    uint64_t read_events;   /* delivered by reading */
+};
+ES_API void es_consumer_state(const struct es_consumer *consumer,
+                              struct es_consumer_state *ret_state);
+
+/* ------------------------------------------------------------- snapshots -- */
+
+struct es_snapshot {
+    const char *stream;     /* NUL-terminated, as are all texts here */
+    const char *projection; /* "": none */
+    uint64_t tick;
+    uint64_t sequence; /* the last event that the state has seen */
+    uint64_t version;  /* of the projection's code, the caller's own counting */
+    uint64_t created_us;
+    size_t state_bytes;
+    bool valid; /* the event it is bound to is still that one */
+    uint8_t hash[ES_HASH_BYTES]; /* of that event */
+};
+
+/* Binds 'state' to an event. ES_NOT_FOUND: the stream has no such sequence. */
+ES_API ES_MUST_USE enum es_status
+es_snapshot_save(struct es_connection *connection, const char *stream, uint64_t tick,
+                 uint64_t sequence, const char *projection, uint64_t version, const void *state,
+                 size_t state_bytes);
+
+/* The newest valid one at or before 'tick' (UINT64_MAX: the newest). '*ret_state'
+ * is the caller's, to be freed with es_free(). ES_NOT_FOUND: none. */
+ES_API ES_MUST_USE enum es_status es_snapshot_load(struct es_connection *connection,
+                                                   const char *stream, uint64_t tick,
+                                                   const char *projection,
+                                                   struct es_snapshot *ret_snapshot,
+                                                   void **ret_state);
+
+typedef bool es_snapshot_visitor(void *context, const struct es_snapshot *snapshot);
+
+/* Visits the snapshots of all streams whose text begins with 'prefix'. */
+ES_API ES_MUST_USE enum es_status es_snapshots(struct es_connection *connection,
+                                               const char *prefix, es_snapshot_visitor *visit,
+                                               void *context);
+
+/* Deletes those of 'tick' (UINT64_MAX: of every tick) and 'projection' (NULL: of
+ * every projection). ES_NOT_FOUND: there was none. */
+ES_API ES_MUST_USE enum es_status es_snapshot_delete(struct es_connection *connection,
+                                                     const char *stream, uint64_t tick,
+                                                     const char *projection,
+                                                     uint64_t *ret_deleted);
+
+ES_API void es_free(void *memory);
+
+/* ------------------------------------------------------------------ keys -- */
+
+/* Put and delete of one key; for several at once, or together with events, use a
+ * transaction. ES_CONFLICT: the revision is another ('ret_outcome->refusal'). */
+ES_API ES_MUST_USE enum es_status
+es_key_put(struct es_producer *producer, enum es_key_family family, const char *name_space,
+           const char *key, uint64_t expected_revision, const void *value, size_t value_bytes,
+           uint64_t timeout_ns, struct es_outcome *ret_outcome);
+ES_API ES_MUST_USE enum es_status
+es_key_delete(struct es_producer *producer, enum es_key_family family, const char *name_space,
+              const char *key, uint64_t expected_revision, uint64_t timeout_ns,
+              struct es_outcome *ret_outcome);
+
+/* '*ret_value' is the caller's, to be freed with es_free(). ES_NOT_FOUND: none. */
+ES_API ES_MUST_USE enum es_status es_key_get(struct es_connection *connection,
+                                             enum es_key_family family, const char *name_space,
+                                             const char *key, uint64_t *ret_revision,
+                                             void **ret_value, size_t *ret_value_bytes);
+
+typedef bool es_key_visitor(void *context, const char *key, uint64_t revision, const void *value,
+                            size_t value_bytes);
+
+/* Visits a namespace in key order. */
+ES_API ES_MUST_USE enum es_status es_keys(struct es_connection *connection,
+                                          enum es_key_family family, const char *name_space,
+                                          es_key_visitor *visit, void *context);
+
+/* ---------------------------------------------------------------- status -- */
+
+/* One counter or setting of the broker: a number, or text where 'text' is not NULL. */
+typedef bool es_status_visitor(void *context, const char *name, uint64_t number, const char *text);
+ES_API ES_MUST_USE enum es_status es_broker_status(struct es_connection *connection,
+                                                   es_status_visitor *visit, void *context);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
