@@ -21,7 +21,7 @@
 #define ES_ENVELOPE_SCHEMA 1U
 
 /* An event before it has a hash. All views stay the caller's. */
-struct es_event {
+struct es_event_fields {
     struct es_stream_parts stream;
     uint64_t tick; /* 0..ES_TICK_MAX */
     struct es_text type;
@@ -31,7 +31,7 @@ struct es_event {
 
 /* A decoded envelope. Views into the envelope's bytes. */
 struct es_event_view {
-    struct es_event event;
+    struct es_event_fields event;
     const uint8_t *hash;         /* ES_HASH_SIZE bytes, as stored: not verified */
     struct es_bytes preimage_tail; /* the preimage without its first two bytes */
 };
@@ -50,7 +50,7 @@ uint64_t es_envelope_size_max(uint32_t stream_size, uint32_t type_size, uint32_t
  * or level out of range.
  * ES_E_TOO_LARGE: it does not fit into 'capacity'; es_envelope_size_max() does.
  */
-ES_MUST_USE enum es_status es_envelope_encode(const struct es_event *event, void *ret_bytes,
+ES_MUST_USE enum es_status es_envelope_encode(const struct es_event_fields *event, void *ret_bytes,
                                               size_t capacity, uint32_t *ret_size,
                                               uint8_t ret_hash[ES_HASH_SIZE]);
 

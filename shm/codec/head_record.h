@@ -18,7 +18,7 @@
 #define ES_POS_INTERVAL 64U /* a run that reaches or crosses a multiple writes Pos */
 
 /* No pointers: it can be kept. Flags are 0 until a program defines one. */
-struct es_head {
+struct es_head_value {
     uint64_t last_sequence; /* at least 1 */
     uint64_t last_tick;
     uint64_t first_sequence; /* 1 until the stream is truncated */
@@ -30,7 +30,7 @@ struct es_head {
 };
 
 /* ES_E_TOO_LARGE: it does not fit into 'capacity'; ES_HEAD_SIZE_MAX always does. */
-ES_MUST_USE enum es_status es_head_encode(const struct es_head *head, void *ret_bytes,
+ES_MUST_USE enum es_status es_head_encode(const struct es_head_value *head, void *ret_bytes,
                                           size_t capacity, uint32_t *ret_size);
 
 /*
@@ -39,7 +39,7 @@ ES_MUST_USE enum es_status es_head_encode(const struct es_head *head, void *ret_
  * '*ret_head' is untouched on failure.
  */
 ES_MUST_USE enum es_status es_head_decode(const void *bytes, size_t size,
-                                          struct es_head *ret_head);
+                                          struct es_head_value *ret_head);
 
 ES_MUST_USE enum es_status es_pos_encode(uint64_t position, void *ret_bytes, size_t capacity,
                                          uint32_t *ret_size);

@@ -37,16 +37,16 @@ enum es_operation_kind {
     ES_OPERATION_SNAPSHOT_DELETE = 5
 };
 
-enum es_expect_kind {
-    ES_EXPECT_ANY = 0,  /* nil */
-    ES_EXPECT_NONE = 1, /* 0: must not exist */
-    ES_EXPECT_EXISTS = 2, /* -1: must exist (streams only) */
-    ES_EXPECT_EXACT = 3 /* N: this sequence or revision */
+enum es_expected_kind {
+    ES_EXPECTED_ANY = 0,  /* nil */
+    ES_EXPECTED_NONE = 1, /* 0: must not exist */
+    ES_EXPECTED_EXISTS = 2, /* -1: must exist (streams only) */
+    ES_EXPECTED_EXACT = 3 /* N: this sequence or revision */
 };
 
 struct es_expect {
-    enum es_expect_kind kind;
-    uint64_t number; /* with ES_EXPECT_EXACT; else 0 */
+    enum es_expected_kind kind;
+    uint64_t number; /* with ES_EXPECTED_EXACT; else 0 */
 };
 
 /* "Not given" and "given and empty" are different: the latter means genesis. */
@@ -74,7 +74,7 @@ struct es_kv_operation { /* put and delete */
     enum es_kv_family family;
     struct es_text name_space;
     struct es_text key;
-    struct es_expect expect; /* of a delete: ES_EXPECT_ANY (must exist) or EXACT */
+    struct es_expect expect; /* of a delete: ES_EXPECTED_ANY (must exist) or EXACT */
     struct es_bytes value;   /* empty for a delete */
 };
 
