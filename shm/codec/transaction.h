@@ -110,19 +110,19 @@ struct es_operation {
  * append being followed by exactly its 'event_count' events. Check with
  * es_pack_finish(). 'producer_sequence' is 0 for an unnamed producer.
  */
-void es_transaction_begin(struct es_pack *pack, uint64_t producer_sequence,
+void es_transaction_write_begin(struct es_pack *pack, uint64_t producer_sequence,
                           uint32_t operation_count);
-void es_transaction_operation(struct es_pack *pack, const struct es_operation *operation);
-void es_transaction_event(struct es_pack *pack, const struct es_append_event *event);
+void es_transaction_write_operation(struct es_pack *pack, const struct es_operation *operation);
+void es_transaction_write_event(struct es_pack *pack, const struct es_append_event *event);
 
 /*
  * The same, for a payload that the caller writes where it will lie: everything
  * up to the payload, then es_pack_raw() of the payload (or the caller's own
  * bytes at pack->at), then the expected hash, NULL for none.
  */
-void es_transaction_event_begin(struct es_pack *pack, uint64_t tick, struct es_text type,
+void es_transaction_write_event_begin(struct es_pack *pack, uint64_t tick, struct es_text type,
                                 uint32_t payload_size);
-void es_transaction_event_end(struct es_pack *pack, const uint8_t *expected_hash);
+void es_transaction_write_event_end(struct es_pack *pack, const uint8_t *expected_hash);
 
 /* Reading. The fields up to 'operation_count' are the caller's to read. */
 struct es_transaction_reader {
