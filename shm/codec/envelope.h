@@ -43,14 +43,14 @@ struct es_event_view {
 uint64_t es_envelope_size_max(uint32_t stream_size, uint32_t type_size, uint32_t payload_size);
 
 /*
- * Writes the envelope of 'event' and its hash. The names, type and tick have
+ * Writes the envelope of 'fields' and its hash. The names, type and tick have
  * passed their checks already (transaction.h).
  *
  * ES_E_INVALID: a previous hash that is neither empty nor 32 bytes, or a tick
  * or level out of range.
  * ES_E_TOO_LARGE: it does not fit into 'capacity'; es_envelope_size_max() does.
  */
-ES_MUST_USE enum es_status es_envelope_encode(const struct es_event_fields *event, void *ret_bytes,
+ES_MUST_USE enum es_status es_envelope_encode(const struct es_event_fields *fields, void *ret_bytes,
                                               size_t capacity, uint32_t *ret_size,
                                               uint8_t ret_hash[ES_HASH_SIZE]);
 

@@ -44,13 +44,13 @@ enum es_expected_kind {
     ES_EXPECTED_EXACT = 3 /* N: this sequence or revision */
 };
 
-struct es_wanted {
+struct es_expected {
     enum es_expected_kind kind;
     uint64_t number; /* with ES_EXPECTED_EXACT; else 0 */
 };
 
 /* "Not given" and "given and empty" are different: the latter means genesis. */
-struct es_wanted_hash {
+struct es_expected_hash {
     bool given;
     struct es_bytes hash; /* 32 bytes, or none */
 };
@@ -58,8 +58,8 @@ struct es_wanted_hash {
 struct es_append_operation {
     struct es_text stream;
     struct es_stream_parts parts; /* decoded; ignored by the builder */
-    struct es_wanted expect;
-    struct es_wanted_hash expect_hash;
+    struct es_expected expect;
+    struct es_expected_hash expect_hash;
     uint32_t event_count;
 };
 
@@ -74,7 +74,7 @@ struct es_kv_operation { /* put and delete */
     enum es_kv_family family;
     struct es_text name_space;
     struct es_text key;
-    struct es_wanted expect; /* of a delete: ES_EXPECTED_ANY (must exist) or EXACT */
+    struct es_expected expect; /* of a delete: ES_EXPECTED_ANY (must exist) or EXACT */
     struct es_bytes value;   /* empty for a delete */
 };
 
