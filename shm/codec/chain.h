@@ -18,8 +18,7 @@ ES_MUST_USE enum es_status es_chain_verify_hash(const struct es_event_view *view
  *
  * ES_E_CORRUPT: it names another, or none.
  */
-ES_MUST_USE enum es_status es_chain_verify_link(const struct es_event_view *view,
-                                                uint64_t sequence,
+ES_MUST_USE enum es_status es_chain_verify_link(const struct es_event_view *view, uint64_t sequence,
                                                 struct es_bytes predecessor_hash);
 
 #endif

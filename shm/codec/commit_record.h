@@ -85,9 +85,9 @@ struct es_commit_view {
     uint64_t time_us;
     const uint8_t *previous_store_hash;
     const uint8_t *events_hash;
-    const uint8_t *store_hash;          /* as stored: see es_commit_verify_hash() */
-    struct es_bytes hashed;             /* the encoded first eight elements, no header */
-    struct es_unpack transactions;      /* at the first transaction */
+    const uint8_t *store_hash;     /* as stored: see es_commit_verify_hash() */
+    struct es_bytes hashed;        /* the encoded first eight elements, no header */
+    struct es_unpack transactions; /* at the first transaction */
     uint32_t transaction_count;
     uint32_t run_count; /* over all transactions */
     uint32_t kv_count;
@@ -115,9 +115,8 @@ uint64_t es_commit_size_max(const struct es_commit_record *record);
  * Writes 'record' with its store hash, which is also returned.
  * ES_E_TOO_LARGE: it does not fit into 'capacity'.
  */
-ES_MUST_USE enum es_status es_commit_encode(const struct es_commit_record *record,
-                                            void *ret_bytes, size_t capacity,
-                                            uint32_t *ret_size,
+ES_MUST_USE enum es_status es_commit_encode(const struct es_commit_record *record, void *ret_bytes,
+                                            size_t capacity, uint32_t *ret_size,
                                             uint8_t ret_store_hash[ES_HASH_SIZE]);
 
 /*
@@ -170,8 +169,7 @@ ES_MUST_USE enum es_status es_commit_find_event(const struct es_commit_view *vie
  * commit before. ES_NOT_FOUND: none; outputs untouched.
  */
 ES_MUST_USE enum es_status es_commit_find_run(const struct es_commit_view *view,
-                                              struct es_text stream,
-                                              struct es_commit_run *ret_run,
+                                              struct es_text stream, struct es_commit_run *ret_run,
                                               uint64_t *ret_first_position);
 
 /* The events_hash: hash the event hashes in position order, incrementally. */

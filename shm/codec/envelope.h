@@ -32,7 +32,7 @@ struct es_event_fields {
 /* A decoded envelope. Views into the envelope's bytes. */
 struct es_event_view {
     struct es_event_fields event;
-    const uint8_t *hash;         /* ES_HASH_SIZE bytes, as stored: not verified */
+    const uint8_t *hash;           /* ES_HASH_SIZE bytes, as stored: not verified */
     struct es_bytes preimage_tail; /* the preimage without its first two bytes */
 };
 

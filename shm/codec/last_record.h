@@ -47,7 +47,6 @@ ES_MUST_USE enum es_status es_last_encode(const struct es_last *last, void *ret_
  * ES_E_CORRUPT: not such a value, or more rings or lanes than fit.
  * ES_E_VERSION: another leading number. '*ret_last' is untouched on failure.
  */
-ES_MUST_USE enum es_status es_last_decode(const void *bytes, size_t size,
-                                          struct es_last *ret_last);
+ES_MUST_USE enum es_status es_last_decode(const void *bytes, size_t size, struct es_last *ret_last);
 
 #endif

@@ -20,7 +20,7 @@
 #include "shm/codec/stream_key.h"
 #include "shm/codec/strict_msgpack.h"
 
-#define ES_PUBLISHED_HEADER_MAX 836U  /* bytes before the first event, topic included */
+#define ES_PUBLISHED_HEADER_MAX 836U    /* bytes before the first event, topic included */
 #define ES_PUBLISHED_EVENT_OVERHEAD 33U /* bytes of an event beyond its envelope */
 #define ES_HEARTBEAT_CHANGED_MAX 64U
 #define ES_HEARTBEAT_SIZE_MAX 51000U

@@ -24,8 +24,7 @@ struct es_receipt_fields {
 
 /* ES_E_TOO_LARGE: it does not fit; ES_RECEIPT_SIZE_MAX always does. */
 ES_MUST_USE enum es_status es_receipt_encode(const struct es_receipt_fields *receipt,
-                                             void *ret_bytes, size_t capacity,
-                                             uint32_t *ret_size);
+                                             void *ret_bytes, size_t capacity, uint32_t *ret_size);
 
 /* ES_E_CORRUPT: not a receipt. ES_E_VERSION: a newer one. Output untouched. */
 ES_MUST_USE enum es_status es_receipt_decode(const void *bytes, size_t size,

@@ -21,7 +21,7 @@ struct es_snapshot_value {
     uint64_t sequence; /* at least 1 */
     const uint8_t *event_hash;
     struct es_text projection;
-    uint64_t version; /* of the projection, the caller's own count */
+    uint64_t version;    /* of the projection, the caller's own count */
     uint64_t created_us; /* microseconds since 1970 */
     const uint8_t *state_hash;
     struct es_bytes state;

@@ -21,7 +21,7 @@
 #include <stddef.h>
 
 #define ES_STORE_VALUE_SIZE_MAX 1216U
-#define ES_EPOCH_COUNT_MAX 64U  /* histories one store can have had */
+#define ES_EPOCH_COUNT_MAX 64U /* histories one store can have had */
 #define ES_STORE_FORMAT_VERSION 1U
 
 struct es_producer_value {
@@ -31,9 +31,9 @@ struct es_producer_value {
 
 struct es_consumer_value {
     uint64_t epoch;
-    uint64_t position;     /* the last one applied */
-    struct es_text owner;  /* free text of at most 255 bytes; decoded: a view */
-    uint64_t updated_us;   /* microseconds since 1970 */
+    uint64_t position;    /* the last one applied */
+    struct es_text owner; /* free text of at most 255 bytes; decoded: a view */
+    uint64_t updated_us;  /* microseconds since 1970 */
 };
 
 struct es_store_identity {

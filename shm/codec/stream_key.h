@@ -57,8 +57,7 @@ enum es_reason es_stream_parse(struct es_text text, struct es_stream_parts *ret_
  * Writes the text form (not terminated) of parts that pass es_stream_check()
  * and returns its size, 1..ES_STREAM_SIZE_MAX.
  */
-uint32_t es_stream_format(const struct es_stream_parts *parts,
-                          char ret_text[ES_STREAM_SIZE_MAX]);
+uint32_t es_stream_format(const struct es_stream_parts *parts, char ret_text[ES_STREAM_SIZE_MAX]);
 
 /* The category of a valid stream text: a view into it. Size 0 if it has no four colons. */
 struct es_text es_stream_category(struct es_text stream);

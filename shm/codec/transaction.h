@@ -38,10 +38,10 @@ enum es_operation_kind {
 };
 
 enum es_expected_kind {
-    ES_EXPECTED_ANY = 0,  /* nil */
-    ES_EXPECTED_NONE = 1, /* 0: must not exist */
+    ES_EXPECTED_ANY = 0,    /* nil */
+    ES_EXPECTED_NONE = 1,   /* 0: must not exist */
     ES_EXPECTED_EXISTS = 2, /* -1: must exist (streams only) */
-    ES_EXPECTED_EXACT = 3 /* N: this sequence or revision */
+    ES_EXPECTED_EXACT = 3   /* N: this sequence or revision */
 };
 
 struct es_expected {
@@ -75,7 +75,7 @@ struct es_kv_operation { /* put and delete */
     struct es_text name_space;
     struct es_text key;
     struct es_expected expect; /* of a delete: ES_EXPECTED_ANY (must exist) or EXACT */
-    struct es_bytes value;   /* empty for a delete */
+    struct es_bytes value;     /* empty for a delete */
 };
 
 struct es_snapshot_save_operation {
@@ -111,7 +111,7 @@ struct es_operation {
  * es_pack_finish(). 'producer_sequence' is 0 for an unnamed producer.
  */
 void es_transaction_write_begin(struct es_pack *pack, uint64_t producer_sequence,
-                          uint32_t operation_count);
+                                uint32_t operation_count);
 void es_transaction_write_operation(struct es_pack *pack, const struct es_operation *operation);
 void es_transaction_write_event(struct es_pack *pack, const struct es_append_event *event);
 
@@ -121,7 +121,7 @@ void es_transaction_write_event(struct es_pack *pack, const struct es_append_eve
  * bytes at pack->at), then the expected hash, NULL for none.
  */
 void es_transaction_write_event_begin(struct es_pack *pack, uint64_t tick, struct es_text type,
-                                uint32_t payload_size);
+                                      uint32_t payload_size);
 void es_transaction_write_event_end(struct es_pack *pack, const uint8_t *expected_hash);
 
 /* Reading. The fields up to 'operation_count' are the caller's to read. */
@@ -149,8 +149,7 @@ enum es_reason es_transaction_read(struct es_transaction_reader *reader, const v
  * (ES_REASON_TRAILING_BYTES). A transaction is good only if this was reached.
  */
 enum es_reason es_transaction_read_operation(struct es_transaction_reader *reader,
-                                             struct es_operation *ret_operation,
-                                             bool *ret_found);
+                                             struct es_operation *ret_operation, bool *ret_found);
 
 /* Reads the next event of the append read last; '*ret_found' is false after its last. */
 enum es_reason es_transaction_read_event(struct es_transaction_reader *reader,
@@ -161,8 +160,7 @@ enum es_reason es_transaction_read_event(struct es_transaction_reader *reader,
  * a second reading will meet no broken rule. On a broken rule
  * '*ret_operation_index' says in which operation (0 if before the first).
  */
-enum es_reason es_transaction_check(const void *bytes, size_t size,
-                                    uint32_t *ret_operation_index);
+enum es_reason es_transaction_check(const void *bytes, size_t size, uint32_t *ret_operation_index);
 
 /*
  * The content hash of a transaction: BLAKE2b with a 16-byte digest over its
