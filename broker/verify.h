@@ -17,32 +17,11 @@
 #include <stdint.h>
 
 #include "broker/store.h"
-#include "shm/codec/stream_key.h"
-#include "shm/codec/view.h"
-
-enum {
-    VERIFY_CURSOR_BYTES_MAX = 1400,
-    VERIFY_MESSAGE_BYTES = 256
-};
-
-/* Numbers travel in replies: never reused or changed. */
-enum verify_kind {
-    VERIFY_COMMIT = 1,       /* a commit record: bytes, hash, chain, numbers, time */
-    VERIFY_EVENT = 2,        /* an event: bytes, hash, stream, link */
-    VERIFY_EVENT_MISSING = 3,
-    VERIFY_EVENT_STRAY = 4,  /* an event that no commit and no head knows */
-    VERIFY_HEAD = 5,         /* a head that differs from the events */
-    VERIFY_POSITION = 6,     /* Pos or previous_position names another place */
-    VERIFY_CATEGORY = 7,
-    VERIFY_SNAPSHOT = 8,     /* its bytes, or the event it is bound to */
-    VERIFY_KEY = 9,          /* a key's value or revision */
-    VERIFY_PRODUCER = 10,    /* a receipt that leads nowhere */
-    VERIFY_STORE = 11        /* the store could not be read */
-};
+#include "shm/codec/replies.h"
 
 /* 'stream' is empty, sequence and position 0, where they mean nothing. */
 struct verify_finding {
-    enum verify_kind kind;
+    enum es_finding_kind kind;
     struct es_text stream;
     uint64_t sequence;
     uint64_t position;
@@ -54,7 +33,7 @@ typedef void (*verify_found_fn)(void *context, const struct verify_finding *find
 /* Where a slice stopped. Opaque; size 0 starts. */
 struct verify_cursor {
     uint32_t size;
-    uint8_t bytes[VERIFY_CURSOR_BYTES_MAX];
+    uint8_t bytes[ES_VERIFY_CURSOR_MAX];
 };
 
 /* What one slice did; the caller adds them up. */

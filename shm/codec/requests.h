@@ -20,6 +20,7 @@
 #define ES_REQUEST_OVERHEAD_MAX 1536U   /* beyond transaction or state, at most */
 #define ES_REQUEST_COUNT_MAX 65536U     /* items asked for at once */
 #define ES_REQUEST_BUDGET_MS_MAX 60000U /* of a verify */
+#define ES_VERIFY_CURSOR_MAX 1400U      /* bytes of a verify's cursor, opaque to the client */
 #define ES_CLIENT_NAME_MAX 255U         /* bytes of UTF-8; for status, never a key */
 #define ES_APPEND_ALLOW_GAP 8U          /* flag of an append: as of a ring record */
 
@@ -117,9 +118,8 @@ struct es_request_kv_list {
 };
 
 struct es_request_verify {
-    uint64_t from_commit_position;
-    uint32_t from_phase;
-    uint32_t budget_ms; /* 1..ES_REQUEST_BUDGET_MS_MAX */
+    struct es_bytes cursor; /* of the reply before, at most ES_VERIFY_CURSOR_MAX; size 0: start */
+    uint32_t budget_ms;     /* 1..ES_REQUEST_BUDGET_MS_MAX */
 };
 
 struct es_request_kv_export {
