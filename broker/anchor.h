@@ -23,7 +23,10 @@ enum {
     ANCHOR_FILE_BYTES = 8192
 };
 
-enum anchor_durability { ANCHOR_FSYNC = 1, ANCHOR_OS = 2 };
+enum anchor_durability {
+    ANCHOR_FSYNC = 1,
+    ANCHOR_OS = 2
+};
 
 struct anchor_state {
     uint8_t store_id[ANCHOR_STORE_ID_BYTES];
@@ -51,9 +54,8 @@ ES_MUST_USE enum es_status anchor_create(struct disk *disk, const char *name,
  * ES_NOT_FOUND: no such file. ES_E_CORRUPT: the wrong size, or no sound slot.
  * ES_E_VERSION: a newer format. DISK_READ_ONLY refuses anchor_write().
  */
-ES_MUST_USE enum es_status anchor_open(struct disk *disk, const char *name,
-                                       enum disk_access access, struct anchor_state *ret_state,
-                                       struct anchor **ret_anchor);
+ES_MUST_USE enum es_status anchor_open(struct disk *disk, const char *name, enum disk_access access,
+                                       struct anchor_state *ret_state, struct anchor **ret_anchor);
 
 /* ES_E_IO: the file holds the old or the new state; fail-stop. */
 ES_MUST_USE enum es_status anchor_write(struct anchor *anchor, const struct anchor_state *state);

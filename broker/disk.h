@@ -23,12 +23,18 @@
 
 #include "shm/eventspine_status.h"
 
-enum { DISK_NAME_MAX = 64, DISK_IOV_MAX = 64 };
+enum {
+    DISK_NAME_MAX = 64,
+    DISK_IOV_MAX = 64
+};
 
 struct disk;
 struct disk_file;
 
-enum disk_access { DISK_READ_ONLY, DISK_READ_WRITE };
+enum disk_access {
+    DISK_READ_ONLY,
+    DISK_READ_WRITE
+};
 
 /* Called for each entry of the directory but "." and ".."; false ends the listing. */
 typedef _Bool (*disk_visit_fn)(void *context, const char *name);

@@ -55,28 +55,39 @@ struct log_geometry {
 };
 
 /*
- * Makes the segment files in the empty directory of 'disk' and begins the first
- * segment after 'genesis' (batch 0 and the genesis store hash). The first valid
- * header is written last: a creation that was cut short leaves none, and
- * log_open() answers ES_NOT_FOUND.
+ * What names a log. 'secret' is random, drawn once for each log, and told to
+ * nobody: it stands in every record header, so that no payload can pass for a
+ * record when recovery searches torn bytes and old segments.
+ */
+struct log_identity {
+    uint8_t store_id[LOG_STORE_ID_BYTES];
+    uint64_t epoch;
+    uint64_t secret;
+};
+
+/*
+ * Makes the segment files in the directory of 'disk' and begins the first
+ * segment after 'start' (of a new store: batch 0 and the genesis store hash),
+ * which counts as flushed. The first header is written last: a creation that
+ * was cut short leaves none, and log_open() answers ES_NOT_FOUND.
  *
- * ES_E_INVALID: the geometry breaks its bounds. ES_E_EXISTS: segment files are
+ * ES_E_INVALID: the geometry breaks its bounds. ES_E_EXISTS: a segment file is
  * there already.
  */
-ES_MUST_USE enum es_status log_create(struct disk *disk, const uint8_t *store_id, uint64_t epoch,
+ES_MUST_USE enum es_status log_create(struct disk *disk, const struct log_identity *identity,
                                       const struct log_geometry *geometry,
-                                      const uint8_t *genesis_hash);
+                                      const struct log_point *start);
 
 /* ---- Reading: changes no byte until log_begin() ------------------------ */
 
 /*
  * Opens the files and finds the newest valid header. DISK_READ_ONLY is enough
  * for log_replay(), and log_begin() is refused then. The disk outlives the log.
+ * 'why', LOG_WHY_BYTES large, gets a sentence on failure.
  *
- * ES_NOT_FOUND: no segment file, or none that ever had a header. ES_E_CORRUPT:
- * files without one sound header, of two stores, twice the same segment, or
- * of the wrong size. ES_E_VERSION: a newer format. 'why' (LOG_WHY_BYTES large) gets a sentence
- * on failure.
+ * ES_NOT_FOUND: no segment file, or none that ever had a header.
+ * ES_E_CORRUPT: files, but no sound header among them, or headers of two logs.
+ * ES_E_VERSION: a newer format.
  */
 ES_MUST_USE enum es_status log_open(struct disk *disk, enum disk_access access, char *why,
                                     struct log **ret_log);
@@ -86,10 +97,9 @@ void log_free(struct log *log);
 
 /* From the newest valid header. RocksDB must hold at least 'flushed'. */
 struct log_origin {
-    uint8_t store_id[LOG_STORE_ID_BYTES];
-    uint64_t epoch;
-    struct log_point flushed;
+    struct log_identity identity;
     struct log_geometry geometry;
+    struct log_point flushed;
 };
 
 const struct log_origin *log_origin(const struct log *log);
@@ -107,16 +117,16 @@ typedef enum es_status (*log_record_fn)(void *context, const struct log_record *
 enum log_verdict {
     LOG_CLEAN,  /* the history ends after a sound record with nothing behind it */
     LOG_TORN,   /* a broken record that nothing vouches for ends it: not acknowledged as synced */
-    LOG_DAMAGED /* something sound says that a missing or broken batch had been synced */
+    LOG_DAMAGED /* something sound says that a missing or broken batch had been synced, or a
+                 * segment file is missing, spoilt or there twice */
 };
 
 struct log_ending {
     enum log_verdict verdict;
-    uint64_t last_batch;    /* the last one in unbroken order; the flushed one without records */
-    uint64_t vouched_batch; /* highest that anything sound calls synced; damaged: > last_batch,
-                             * or == last_batch when a file is missing or spoilt as such */
-    uint64_t record_count;  /* records visited */
-    uint64_t record_bytes;  /* their bodies */
+    uint64_t last_batch;      /* the last in unbroken order; the flushed one without records */
+    uint64_t vouched_batch;   /* the highest that anything sound calls synced */
+    uint64_t record_count;    /* visited */
+    uint64_t record_bytes;    /* their bodies */
     char what[LOG_WHY_BYTES]; /* a sentence when the verdict is not LOG_CLEAN, else "" */
 };
 
@@ -139,6 +149,10 @@ ES_MUST_USE enum es_status log_replay(struct log *log, uint64_t durable_floor, l
  * 'end': writes that into the newest header, syncs, and begins a new segment
  * with end.batch_number + 1. What lies behind 'end' in the old segments is void
  * from then on. A new epoch is told here.
+ *
+ * ES_E_INVALID: 'end' is below the flushed batch. ES_E_CORRUPT: a segment file
+ * is missing or spoilt; such a log is moved aside and made anew, not continued.
+ * ES_E_PERMISSION: opened read-only.
  */
 ES_MUST_USE enum es_status log_begin(struct log *log, uint64_t epoch, const struct log_point *end);
 

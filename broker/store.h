@@ -73,8 +73,9 @@ enum store_mode {
 };
 
 struct store_rocksdb_options {
-    const char *directory;      /* of RocksDB's files; made by STORE_CREATE */
-    const char *logs_directory; /* for RocksDB's own LOG files, outside of 'directory'; must exist */
+    const char *directory; /* of RocksDB's files; made by STORE_CREATE */
+    const char
+        *logs_directory; /* for RocksDB's own LOG files, outside of 'directory'; must exist */
     enum store_mode mode;
     uint64_t unflushed_bytes_max; /* the commit log's size: memory tables hold that much */
     uint64_t cache_bytes;         /* block cache with index and filter blocks; 0: default */
@@ -206,7 +207,9 @@ ES_MUST_USE enum es_status store_get(struct store *store, const struct store_sna
 typedef enum es_status (*store_visit_fn)(void *context, size_t index,
                                          const struct store_slice *value);
 
-enum { STORE_GET_MANY_MAX = 256 };
+enum {
+    STORE_GET_MANY_MAX = 256
+};
 
 /* store_get() of 1..STORE_GET_MANY_MAX keys of one family, cheaper than one by one. */
 ES_MUST_USE enum es_status store_get_many(struct store *store,
