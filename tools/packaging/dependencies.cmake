@@ -5,6 +5,7 @@
 #   rocksdb       broker_core (only store_rocksdb.c)
 #   systemd       broker_core
 #   jansson       esctl
+#   uthash        a header only: hash tables of broker_core
 find_package(Threads REQUIRED)
 
 # es_find_library(NAME HEADER PACKAGE LIBRARY-NAME...): by header and library, because the names of
@@ -31,3 +32,9 @@ es_find_library(nng nng/nng.h libnng-dev nng)
 es_find_library(rocksdb rocksdb/c.h librocksdb-dev rocksdb)
 es_find_library(systemd systemd/sd-daemon.h libsystemd-dev systemd)
 es_find_library(jansson jansson.h libjansson-dev jansson)
+
+find_path(ES_UTHASH_INCLUDE_DIR uthash.h)
+mark_as_advanced(ES_UTHASH_INCLUDE_DIR)
+if(NOT ES_UTHASH_INCLUDE_DIR)
+    message(FATAL_ERROR "uthash.h is missing: install uthash-dev, or run ./tools/setup")
+endif()

@@ -133,8 +133,8 @@ void model_cases(const struct model *model, model_case_visitor *visit, void *con
 
 static int step_compare(const void *left, const void *right)
 {
-    const struct model_step *a = *(const struct model_step *const *)left;
-    const struct model_step *b = *(const struct model_step *const *)right;
+    const struct model_step *a = left;
+    const struct model_step *b = right;
 
     if (a->event_count != b->event_count) {
         return a->event_count < b->event_count ? 1 : -1;
@@ -144,17 +144,17 @@ static int step_compare(const void *left, const void *right)
 
 void model_print(const struct model *model, FILE *out)
 {
-    const struct model_step *sorted[MODEL_STEP_COUNT_MAX];
+    struct model_step sorted[MODEL_STEP_COUNT_MAX]; /* names still owned by the model */
     uint64_t event_count = 0;
 
     for (size_t i = 0; i < model->step_count; i++) {
-        sorted[i] = &model->steps[i];
-        event_count += sorted[i]->event_count;
+        sorted[i] = model->steps[i];
+        event_count += sorted[i].event_count;
     }
     qsort(sorted, model->step_count, sizeof sorted[0], step_compare);
     fprintf(out, "%-52s %8s %10s %12s\n", "step", "done", "cases here", "hours after");
     for (size_t i = 0; i < model->step_count; i++) {
-        const struct model_step *step = sorted[i];
+        const struct model_step *step = &sorted[i];
 
         fprintf(out, "%-52s %8" PRIu64 " %10" PRIu64, step->name, step->event_count,
                 step->cases_here);
