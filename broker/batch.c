@@ -1,0 +1,492 @@
+#include "broker/batch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BIN_HEADER_BYTES_MAX = 5,
+    RUN_OVERHEAD = 32,        /* of a run in the commit record, beyond the stream's text */
+    TRANSACTION_OVERHEAD = 48, /* of an unnamed transaction entry there */
+    KV_OVERHEAD = 64,         /* of a kv entry there, beyond namespace and key */
+    BODY_FRAME_BYTES = 256,   /* array headers and the record's own members */
+    TRANSACTION_RESERVE = 4096 /* what a largest transaction grows by as envelopes and runs */
+};
+
+/* The arrays behind the views of struct batch, and where writing goes on. */
+struct batch_memory {
+    uint8_t *envelopes;
+    size_t envelope_bytes;
+    size_t capacity; /* of each region */
+    struct es_pack operations;
+    uint8_t *operation_region;
+    uint8_t *record; /* the encoded commit record */
+    uint8_t *begin;  /* of the body: up to the first envelope */
+    size_t record_capacity;
+    uint32_t begin_bytes;
+    uint32_t operations_header_bytes;
+    uint8_t operations_header[BIN_HEADER_BYTES_MAX];
+    uint8_t last[ES_LAST_SIZE_MAX];
+};
+
+static enum es_status allocate(struct batch *batch, struct batch_memory *memory)
+{
+    memory->capacity = (size_t)batch->bytes_max + BIN_HEADER_BYTES_MAX;
+    memory->record_capacity = (size_t)batch->bytes_max + BODY_FRAME_BYTES;
+    memory->envelopes = malloc(memory->capacity);
+    memory->operation_region = malloc(memory->capacity);
+    memory->record = malloc(memory->record_capacity);
+    memory->begin = malloc(memory->record_capacity);
+    batch->events = malloc(BATCH_EVENTS_MAX * sizeof *batch->events);
+    batch->runs = malloc(BATCH_EVENTS_MAX * sizeof *batch->runs);
+    batch->commit_runs = malloc(BATCH_EVENTS_MAX * sizeof *batch->commit_runs);
+    batch->transactions = malloc(BATCH_TRANSACTIONS_MAX * sizeof *batch->transactions);
+    batch->kvs = malloc(BATCH_OPERATIONS_MAX * sizeof *batch->kvs);
+    batch->answers = malloc(BATCH_TRANSACTIONS_MAX * sizeof *batch->answers);
+    if (memory->envelopes == NULL || memory->operation_region == NULL || memory->record == NULL ||
+        memory->begin == NULL || batch->events == NULL || batch->runs == NULL || batch->commit_runs == NULL ||
+        batch->transactions == NULL || batch->kvs == NULL || batch->answers == NULL) {
+        return ES_E_NO_MEMORY;
+    }
+    return ES_OK;
+}
+
+enum es_status batch_new(uint64_t body_bytes_max, struct batch **ret_batch)
+{
+    struct batch *batch = calloc(1, sizeof *batch);
+    enum es_status status = ES_OK;
+
+    if (batch == NULL) {
+        return ES_E_NO_MEMORY;
+    }
+    batch->memory = calloc(1, sizeof *batch->memory);
+    if (batch->memory == NULL) {
+        free(batch);
+        return ES_E_NO_MEMORY;
+    }
+    if (body_bytes_max > BATCH_BYTES_MAX) {
+        body_bytes_max = BATCH_BYTES_MAX;
+    }
+    assert(body_bytes_max > ES_LOG_BODY_OVERHEAD + BODY_FRAME_BYTES);
+    batch->bytes_max = (uint32_t)body_bytes_max - ES_LOG_BODY_OVERHEAD - BODY_FRAME_BYTES;
+    status = allocate(batch, batch->memory);
+    if (status != ES_OK) {
+        batch_free(batch);
+        return status;
+    }
+    *ret_batch = batch;
+    return ES_OK;
+}
+
+void batch_free(struct batch *batch)
+{
+    if (batch == NULL) {
+        return;
+    }
+    free(batch->memory->envelopes);
+    free(batch->memory->operation_region);
+    free(batch->memory->record);
+    free(batch->memory->begin);
+    free(batch->memory);
+    free(batch->events);
+    free(batch->runs);
+    free(batch->commit_runs);
+    free(batch->transactions);
+    free(batch->kvs);
+    free(batch->answers);
+    free(batch);
+}
+
+uint32_t batch_transaction_bytes_max(const struct batch *batch)
+{
+    return batch->bytes_max - TRANSACTION_RESERVE;
+}
+
+void batch_begin(struct batch *batch, uint64_t number, uint64_t first_position,
+                 const uint8_t previous_store_hash[ES_HASH_SIZE])
+{
+    batch->number = number;
+    batch->commit_number = 0;
+    batch->first_position = first_position;
+    batch->time_us = 0;
+    batch->last_revision = 0;
+    memcpy(batch->previous_store_hash, previous_store_hash, ES_HASH_SIZE);
+    memcpy(batch->store_hash, previous_store_hash, ES_HASH_SIZE);
+    batch->event_count = 0;
+    batch->run_count = 0;
+    batch->transaction_count = 0;
+    batch->kv_count = 0;
+    batch->operation_count = 0;
+    batch->answer_count = 0;
+    batch->bytes = 0;
+    batch->envelopes = batch->memory->envelopes;
+    batch->memory->envelope_bytes = 0;
+    es_pack_init(&batch->memory->operations, batch->memory->operation_region,
+                 batch->memory->capacity);
+}
+
+void batch_mark(const struct batch *batch, struct batch_mark *ret_mark)
+{
+    *ret_mark = (struct batch_mark){
+        .event_count = batch->event_count,
+        .run_count = batch->run_count,
+        .transaction_count = batch->transaction_count,
+        .kv_count = batch->kv_count,
+        .operation_count = batch->operation_count,
+        .bytes = batch->bytes,
+        .envelope_bytes = batch->memory->envelope_bytes,
+        .operation_bytes = es_pack_size(&batch->memory->operations),
+        .last_revision = batch->last_revision,
+    };
+    if (batch->run_count > 0) {
+        ret_mark->last_run_events = batch->commit_runs[batch->run_count - 1].count;
+    }
+    if (batch->transaction_count > 0) {
+        const struct es_commit_transaction *last =
+            &batch->transactions[batch->transaction_count - 1];
+
+        ret_mark->last_transaction_runs = last->run_count;
+        ret_mark->last_transaction_kvs = last->kv_count;
+    }
+}
+
+void batch_rollback(struct batch *batch, const struct batch_mark *mark)
+{
+    batch->event_count = mark->event_count;
+    batch->run_count = mark->run_count;
+    batch->transaction_count = mark->transaction_count;
+    batch->kv_count = mark->kv_count;
+    batch->operation_count = mark->operation_count;
+    batch->bytes = mark->bytes;
+    batch->last_revision = mark->last_revision;
+    batch->memory->envelope_bytes = mark->envelope_bytes;
+    batch->memory->operations.at = batch->memory->operations.begin + mark->operation_bytes;
+    batch->memory->operations.overflow = false;
+    if (batch->run_count > 0) {
+        batch->commit_runs[batch->run_count - 1].count = mark->last_run_events;
+    }
+    if (batch->transaction_count > 0) {
+        batch->transactions[batch->transaction_count - 1].run_count = mark->last_transaction_runs;
+        batch->transactions[batch->transaction_count - 1].kv_count = mark->last_transaction_kvs;
+    }
+}
+
+enum es_status batch_begin_transaction(struct batch *batch, uint32_t uid)
+{
+    struct es_commit_transaction *transaction = NULL;
+
+    if (batch->transaction_count > 0 &&
+        batch->transactions[batch->transaction_count - 1].origin_uid == uid) {
+        return ES_OK;
+    }
+    if (batch->transaction_count == BATCH_TRANSACTIONS_MAX ||
+        batch->bytes_max - batch->bytes < TRANSACTION_OVERHEAD) {
+        return ES_FULL;
+    }
+    batch->bytes += TRANSACTION_OVERHEAD;
+    transaction = &batch->transactions[batch->transaction_count++];
+    memset(transaction, 0, sizeof *transaction);
+    transaction->origin_uid = uid;
+    return ES_OK;
+}
+
+/* The run that the stream's next event belongs to: the last one, or a new one. */
+static struct batch_run *run_for(struct batch *batch, struct cache_entry *entry)
+{
+    struct es_commit_transaction *transaction = &batch->transactions[batch->transaction_count - 1];
+    struct stream_state *state = stream_state(entry);
+    struct es_text text = es_text_make((const char *)entry->key, entry->key_bytes);
+    struct batch_run *run = NULL;
+    uint32_t last = batch->run_count - 1;
+
+    if (batch->run_count > 0 && transaction->run_count > 0 && batch->runs[last].stream == entry) {
+        return &batch->runs[last];
+    }
+    run = &batch->runs[batch->run_count];
+    run->stream = entry;
+    run->category_bytes = es_stream_category(text).size;
+    run->first_event = batch->event_count;
+    run->first_position = batch->first_position + batch->event_count;
+    run->last_of_stream = false;
+    run->last_of_category = false;
+    batch->commit_runs[batch->run_count] = (struct es_commit_run){
+        .stream = text,
+        .first_sequence = state->head.last_sequence + 1,
+        .count = 0,
+        .previous_position = state->head.last_position,
+    };
+    batch->bytes += entry->key_bytes + RUN_OVERHEAD;
+    state->run_index = batch->run_count;
+    state->run_batch = batch->number;
+    transaction->run_count++;
+    batch->run_count++;
+    return run;
+}
+
+/* Encodes the envelope with its bin header in front, and without a gap. */
+static enum es_status encode(struct batch *batch, const struct es_event_fields *event,
+                             struct batch_event *ret_event)
+{
+    uint8_t *start = batch->memory->envelopes + batch->memory->envelope_bytes;
+    size_t left = batch->memory->capacity - batch->memory->envelope_bytes;
+    struct es_pack header;
+    size_t header_bytes = 0;
+    uint32_t size = 0;
+    enum es_status status = ES_OK;
+
+    if (left <= BIN_HEADER_BYTES_MAX) {
+        return ES_FULL;
+    }
+    status = es_envelope_encode(event, start + BIN_HEADER_BYTES_MAX, left - BIN_HEADER_BYTES_MAX,
+                                &size, ret_event->hash);
+    if (status == ES_E_TOO_LARGE) {
+        return ES_FULL;
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    es_pack_init(&header, start, BIN_HEADER_BYTES_MAX);
+    es_pack_bin_header(&header, size);
+    header_bytes = es_pack_size(&header);
+    memmove(start + header_bytes, start + BIN_HEADER_BYTES_MAX, size);
+    ret_event->offset = (uint32_t)(batch->memory->envelope_bytes + header_bytes);
+    ret_event->size = size;
+    batch->memory->envelope_bytes += header_bytes + size;
+    return ES_OK;
+}
+
+enum es_status batch_append_event(struct batch *batch, struct undo *undo,
+                                  struct cache_entry *entry, struct es_event_fields *event,
+                                  const uint8_t **ret_hash)
+{
+    struct stream_state *state = stream_state(entry);
+    uint64_t size_max =
+        es_envelope_size_max(entry->key_bytes, event->type.size, event->payload.size) +
+        BIN_HEADER_BYTES_MAX + entry->key_bytes + RUN_OVERHEAD;
+    struct batch_event *added = &batch->events[batch->event_count];
+    enum es_status status = ES_OK;
+
+    assert(batch->transaction_count > 0);
+    if (batch->event_count == BATCH_EVENTS_MAX || size_max > batch->bytes_max - batch->bytes) {
+        return ES_FULL;
+    }
+    event->previous_hash = state->exists ? es_bytes_make(state->head.last_hash, ES_HASH_SIZE)
+                                         : es_bytes_make(NULL, 0);
+    status = undo_save(undo, entry);
+    if (status == ES_OK) {
+        status = encode(batch, event, added);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    run_for(batch, entry);
+    added->run_index = batch->run_count - 1;
+    batch->commit_runs[added->run_index].count++;
+    batch->bytes += added->size + BIN_HEADER_BYTES_MAX;
+    if (!state->exists) {
+        state->exists = true;
+        state->head.first_sequence = 1;
+    }
+    state->head.last_sequence++;
+    state->head.last_tick = event->tick;
+    state->head.last_position = batch->first_position + batch->event_count;
+    memcpy(state->head.last_hash, added->hash, ES_HASH_SIZE);
+    entry->changed_batch = batch->number;
+    batch->event_count++;
+    *ret_hash = added->hash;
+    return ES_OK;
+}
+
+enum es_status batch_add_operation(struct batch *batch, const struct es_log_operation *operation,
+                                   const struct es_commit_kv *kv)
+{
+    struct es_pack *pack = &batch->memory->operations;
+    size_t before = es_pack_size(pack);
+    size_t kv_bytes = kv == NULL ? 0 : KV_OVERHEAD + kv->name_space.size + kv->key.size;
+
+    if (batch->operation_count == BATCH_OPERATIONS_MAX || batch->kv_count == BATCH_OPERATIONS_MAX) {
+        return ES_FULL;
+    }
+    es_log_body_operation(pack, operation);
+    if (pack->overflow ||
+        es_pack_size(pack) - before + kv_bytes > batch->bytes_max - batch->bytes) {
+        pack->at = pack->begin + before;
+        pack->overflow = false;
+        return ES_FULL;
+    }
+    batch->bytes += (uint32_t)(es_pack_size(pack) - before + kv_bytes);
+    batch->operation_count++;
+    if (kv != NULL) {
+        batch->kvs[batch->kv_count++] = *kv;
+        batch->transactions[batch->transaction_count - 1].kv_count++;
+    }
+    return ES_OK;
+}
+
+struct batch_answer *batch_add_answer(struct batch *batch)
+{
+    struct batch_answer *answer = NULL;
+
+    if (batch->answer_count == BATCH_TRANSACTIONS_MAX) {
+        return NULL;
+    }
+    answer = &batch->answers[batch->answer_count++];
+    memset(answer, 0, sizeof *answer);
+    return answer;
+}
+
+/* The chain of positions in each category, and which run is its last. */
+static enum es_status close_categories(struct batch *batch, struct heads *heads)
+{
+    struct cache_entry *entry = NULL;
+
+    for (uint32_t i = 0; i < batch->run_count; i++) {
+        struct batch_run *run = &batch->runs[i];
+        struct es_text category =
+            es_text_make((const char *)run->stream->key, run->category_bytes);
+        struct category_state *state = NULL;
+        enum es_status status = ES_OK;
+
+        if (entry == NULL ||
+            !es_text_equal(category, es_text_make((const char *)entry->key, entry->key_bytes))) {
+            status = heads_category(heads, category, &entry);
+        }
+        if (status != ES_OK) {
+            return status;
+        }
+        state = category_state(entry);
+        run->previous_in_category = state->last_position;
+        run->last_of_category = true;
+        if (state->run_batch == batch->number) {
+            batch->runs[state->run_index].last_of_category = false;
+        }
+        state->last_position = run->first_position + batch->commit_runs[i].count - 1;
+        state->run_index = i;
+        state->run_batch = batch->number;
+        entry->changed_batch = batch->number;
+    }
+    return ES_OK;
+}
+
+/* Keeps the heads as this batch leaves them: the next one moves them on before
+ * this one is applied. */
+static void close_heads(struct batch *batch)
+{
+    for (uint32_t i = 0; i < batch->run_count; i++) {
+        struct batch_run *run = &batch->runs[i];
+        const struct stream_state *state = stream_state(run->stream);
+
+        run->last_of_stream = state->run_batch == batch->number && state->run_index == i;
+        if (run->last_of_stream) {
+            run->head = state->head;
+        }
+    }
+}
+
+static enum es_status encode_record(struct batch *batch)
+{
+    struct es_hash_state hashes;
+    struct es_commit_record record = {
+        .commit_number = batch->commit_number,
+        .first_position = batch->first_position,
+        .count = batch->event_count,
+        .time_us = batch->time_us,
+        .transactions = batch->transactions,
+        .runs = batch->commit_runs,
+        .kvs = batch->kvs,
+        .transaction_count = batch->transaction_count,
+    };
+    uint32_t size = 0;
+    enum es_status status = ES_OK;
+
+    es_events_hash_begin(&hashes);
+    for (uint32_t i = 0; i < batch->event_count; i++) {
+        es_events_hash_add(&hashes, batch->events[i].hash);
+    }
+    es_events_hash_end(&hashes, record.events_hash);
+    memcpy(record.previous_store_hash, batch->previous_store_hash, ES_HASH_SIZE);
+    status = es_commit_encode(&record, batch->memory->record, batch->memory->record_capacity,
+                              &size, batch->store_hash);
+    if (status == ES_OK) {
+        batch->record = es_bytes_make(batch->memory->record, size);
+    }
+    return status;
+}
+
+static void complete_answers(struct batch *batch, uint64_t epoch)
+{
+    for (uint32_t i = 0; i < batch->answer_count; i++) {
+        struct es_lane_result *result = &batch->answers[i].result;
+
+        if (batch->answers[i].stored) {
+            result->commit_number = batch->commit_number;
+            result->time_us = batch->time_us;
+            result->epoch = epoch;
+            memcpy(result->store_hash, batch->store_hash, ES_HASH_SIZE);
+        }
+    }
+}
+
+/* Everything of the body that is not envelopes or operations. */
+static enum es_status encode_frame(struct batch *batch, struct es_last *last)
+{
+    struct batch_memory *memory = batch->memory;
+    struct es_pack pack;
+    uint32_t size = 0;
+    enum es_status status = ES_OK;
+
+    es_pack_init(&pack, memory->begin, memory->record_capacity);
+    es_log_body_begin(&pack, batch->record, batch->event_count);
+    status = es_pack_finish(&pack, &memory->begin_bytes);
+    if (status != ES_OK) {
+        return status;
+    }
+    es_pack_init(&pack, memory->operations_header, sizeof memory->operations_header);
+    es_log_body_operations(&pack, batch->operation_count);
+    memory->operations_header_bytes = (uint32_t)es_pack_size(&pack);
+
+    last->batch_number = batch->number;
+    last->commit_number = batch->commit_number;
+    status = es_last_encode(last, memory->last, sizeof memory->last, &size);
+    if (status == ES_OK) {
+        batch->last = es_bytes_make(memory->last, size);
+        batch->operations =
+            es_bytes_make(memory->operation_region, (uint32_t)es_pack_size(&memory->operations));
+    }
+    return status;
+}
+
+enum es_status batch_close(struct batch *batch, struct heads *heads, uint64_t commit_number,
+                           uint64_t time_us, uint64_t epoch, struct es_last *last)
+{
+    enum es_status status = ES_OK;
+    bool has_commit = batch_has_commit(batch);
+
+    batch->record = es_bytes_make(NULL, 0);
+    if (has_commit) {
+        batch->commit_number = commit_number;
+        batch->time_us = time_us;
+        close_heads(batch);
+        status = close_categories(batch, heads);
+        if (status == ES_OK) {
+            status = encode_record(batch);
+        }
+        complete_answers(batch, epoch);
+    }
+    if (status == ES_OK) {
+        status = encode_frame(batch, last);
+    }
+    return status;
+}
+
+int batch_body(const struct batch *batch, struct iovec ret_parts[LOG_BODY_PARTS_MAX])
+{
+    struct batch_memory *memory = batch->memory;
+
+    ret_parts[0] = (struct iovec){memory->begin, memory->begin_bytes};
+    ret_parts[1] = (struct iovec){memory->envelopes, memory->envelope_bytes};
+    ret_parts[2] = (struct iovec){memory->operations_header, memory->operations_header_bytes};
+    ret_parts[3] = (struct iovec){memory->operation_region, batch->operations.size};
+    ret_parts[4] = (struct iovec){memory->last, batch->last.size};
+    return 5;
+}
