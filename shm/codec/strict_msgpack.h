@@ -1,8 +1,8 @@
 /*
  * A strict pull reader of MessagePack. It reads what pack.h writes and nothing
  * looser: every header in bounds and in its shortest form, integers in the one
- * canonical form (a signed form that holds a non-negative value is refused),
- * strings of valid UTF-8. It allocates nothing and recurses nowhere.
+ * canonical form (a signed form that holds a non-negative value is refused).
+ * It allocates nothing and recurses nowhere.
  *
  * Errors stick: after the first one every read gives zero, empty or false and
  * consumes nothing, so a caller reads a whole structure and checks once, with
@@ -61,8 +61,11 @@ void es_unpack_nil(struct es_unpack *unpack);
 /* Consumes a nil and says true; leaves anything else alone and says false. */
 bool es_unpack_try_nil(struct es_unpack *unpack);
 
-/* A string of at most 'size_max' bytes. */
+/* A string of at most 'size_max' bytes. Whether it is UTF-8 is for names.h to say. */
 struct es_text es_unpack_str(struct es_unpack *unpack, uint32_t size_max);
+
+/* A string of at most 'size_max' bytes of UTF-8. */
+struct es_text es_unpack_utf8(struct es_unpack *unpack, uint32_t size_max);
 
 /* Bytes, at most 'size_max' of them. */
 struct es_bytes es_unpack_bin(struct es_unpack *unpack, uint32_t size_max);
@@ -88,6 +91,7 @@ uint32_t es_unpack_map(struct es_unpack *unpack);
 /*
  * Passes over one whole value of any type, floats, maps and ext included, at
  * most ES_MSGPACK_DEPTH_MAX deep, and returns its bytes (size 0 on failure).
+ * Strings in it must be UTF-8.
  */
 struct es_bytes es_unpack_skip(struct es_unpack *unpack);
 
