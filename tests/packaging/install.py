@@ -90,6 +90,11 @@ class InstalledCopy(unittest.TestCase):
     def flags(self, *options):
         return run("pkg-config", *options, "eventspine", env=self.environment).split()
 
+    def exported(self):
+        library = os.path.join(self.library_dir, "libeventspine.so")
+        symbols = run("nm", "-D", "--defined-only", library)
+        return {line.split()[2] for line in symbols.splitlines()}
+
     def build_and_run(self, compiler, source, options):
         program = os.path.join(self.directory.name, "program")
         source = os.path.join(self.directory.name, source)
@@ -130,20 +135,14 @@ class InstalledCopy(unittest.TestCase):
             self.assertIn("eventspine 0.", run(f"{project}/out/with_{kind}", env=self.environment))
 
     def test_only_es_symbols_are_exported(self):
-        library = os.path.join(self.library_dir, "libeventspine.so")
-        names = [line.split()[2] for line in run("nm", "-D", "--defined-only", library).splitlines()]
-        self.assertEqual([name for name in names if not name.startswith("es_")], [])
+        self.assertEqual([name for name in self.exported() if not name.startswith("es_")], [])
 
     def test_every_function_of_the_header_is_exported_and_nothing_else(self):
         declared = set()
         for header in ("eventspine.h", "eventspine_status.h"):
             with open(self.only("include/" + header), encoding="utf-8") as file:
                 declared |= set(re.findall(r"ES_API[^;{]*?\b(es_\w+)\s*\(", file.read()))
-        library = os.path.join(self.library_dir, "libeventspine.so")
-        exported = {
-            line.split()[2] for line in run("nm", "-D", "--defined-only", library).splitlines()
-        }
-        self.assertEqual(exported, declared)
+        self.assertEqual(self.exported(), declared)
 
     def test_the_shared_library_has_a_soname_and_its_links(self):
         library = os.path.realpath(os.path.join(self.library_dir, "libeventspine.so"))

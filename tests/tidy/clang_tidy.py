@@ -43,7 +43,8 @@ def fingerprint(entry, checks):
 
 
 def tidy(path, *extra):
-    command = ["clang-tidy", "--quiet", f"--config-file={SOURCE_DIR}/.clang-tidy", "-p", BUILD_DIR, path, *extra]
+    config = f"--config-file={SOURCE_DIR}/.clang-tidy"
+    command = ["clang-tidy", "--quiet", config, "-p", BUILD_DIR, path, *extra]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
