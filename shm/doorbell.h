@@ -12,10 +12,13 @@
  *   [D2] thread:   its work, then add to 'word', then load 'is_sleeping'
  *        broker:   store 'is_sleeping', load 'word', then look for work
  *   [R1] 'word'    add, seq_cst                  load, seq_cst: the work is seen
- * The first producer that sees 'sleeping' clears it, so a burst rings once. If
- * it dies before it rings, the broker sleeps on to its own deadline: callers
- * give one (10 ms while lanes are open). A hostile producer can keep the bell
- * ringing, which costs the broker a look at that ring.
+ * 'sleeping' is the number of the sleep, never 0 while armed. A producer that sees
+ * one rings first and clears it last, and only that same number: so a burst rings
+ * about once, a producer that dies in between takes no wake with it, and one that
+ * was stopped in between does not clear a later sleep's. A hostile producer can
+ * keep the bell ringing, which costs the broker a look at that ring, or clear
+ * 'sleeping', which costs its own uid up to the broker's deadline: callers give
+ * one (10 ms while lanes are open).
  */
 #ifndef ES_SHM_DOORBELL_H
 #define ES_SHM_DOORBELL_H
@@ -33,7 +36,8 @@
 struct es_doorbell {
     _Atomic uint32_t word;
     _Atomic uint32_t is_sleeping;
-    uint32_t ring_count; /* armed */
+    uint32_t sleep_number; /* goes into 'sleeping' of each ring */
+    uint32_t ring_count;   /* armed */
     uint32_t word_seen;
     struct es_ring_file *rings[ES_RING_COUNT_MAX];
     uint32_t bells_seen[ES_RING_COUNT_MAX];

@@ -53,7 +53,7 @@
 /*     0 magic | 8 layout_id | 12 credit_count | 16 incarnation | 24 arena_bytes
  *    28 results_offset | 32 arena_offset                  by the broker, once
  *    64 published | 72 closed                             by the producer
- *   128 waiting          set by the producer, cleared by either
+ *   128 waiting          the number of the producer's sleep; 0: awake; cleared by either
  *   192 acked            by the broker; its low half is the futex word
  *  4096 results, 256 bytes each, filled up to a page
  *       arena                                                              */
@@ -129,5 +129,19 @@ static_assert(sizeof(struct es_lane_result) == 256, "as drawn");
 /* Writes the header of a new lane into a zeroed file of es_lane_bytes(). */
 void es_lane_format(struct es_segment *segment, uint64_t incarnation, uint32_t arena_bytes,
                     uint32_t credit_count);
+
+/*
+ * Whether 'segment' holds the lane of this incarnation and geometry. Both sides
+ * compute all offsets from what they agreed on, never from the file.
+ *
+ * ES_E_VERSION: another layout. ES_E_CORRUPT: anything else.
+ */
+ES_MUST_USE enum es_status es_lane_check(const struct es_segment *segment, uint64_t incarnation,
+                                         uint32_t arena_bytes, uint32_t credit_count);
+
+static inline uint32_t es_record_aligned(uint32_t bytes)
+{
+    return (bytes + ES_RECORD_ALIGNMENT - 1) & ~(ES_RECORD_ALIGNMENT - 1);
+}
 
 #endif

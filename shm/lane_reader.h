@@ -47,8 +47,8 @@ struct es_record {
  * Sets 'acked' to last_sequence, so results staged up to it count, and wakes the
  * producer.
  *
- * ES_E_CORRUPT: the header is not this lane's, or what is published does not
- * fit: the lane is lost (evicted_why says why). ES_E_VERSION: another layout.
+ * ES_E_CORRUPT: the header is not this lane's, 'next_offset' cannot be, or what
+ * is published does not fit: the lane is lost. ES_E_VERSION: another layout.
  */
 ES_MUST_USE enum es_status es_lane_reader_attach(struct es_lane_reader *reader,
                                                  const struct es_segment *segment,

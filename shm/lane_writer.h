@@ -39,6 +39,7 @@ struct es_lane_writer {
     uint32_t claimed_pad;                /* bytes of the pad before it */
     uint32_t spin_count;                 /* looks at 'acked' before sleeping; may be changed */
     uint32_t spans[ES_CREDIT_COUNT_MAX]; /* arena bytes of each record in flight */
+    uint32_t wait_number;                /* goes into 'waiting'; never 0 there */
     uint64_t sleep_count;                /* waits that went to sleep, for status */
     uint64_t late_count;  /* sleeps that ended by their bound, though acked: lost wakes */
     int64_t sleep_ns_max; /* bound of one sleep; ES_LANE_SLEEP_NS_MAX */

@@ -89,8 +89,9 @@ static_assert(sizeof(struct es_ring_file) == ES_PAGE_BYTES, "slots start at the 
 static_assert(ES_LANE_COUNT_MAX <= 1u << 8, "a lane index has eight bits");
 static_assert(ES_CREDIT_COUNT_MAX <= 1u << 14, "low bits tell any two in flight apart");
 
-/* After this many looks at a ring that does not let it in, a producer gives up. */
-#define ES_RING_STEP_COUNT_MAX 4096u
+/* After this many steps (es_ring_step) without success a producer gives up. A
+ * dead producer leaves the tail at most one position behind, three steps to help. */
+#define ES_RING_STEP_COUNT_MAX 1024u
 
 /* One party's view of a mapped ring; the mapping must outlive it. */
 struct es_ring {

@@ -44,8 +44,10 @@ struct es_segment {
  * group 'group' unless that is ES_GROUP_NONE) when 'create' is set.
  * Returns an open directory descriptor that the caller closes, and the path.
  *
- * ES_NOT_FOUND: it does not exist ('create' not set, or no 'run_path').
- * ES_E_PERMISSION: it is not a directory, not ours, or others may write to it.
+ * ES_NOT_FOUND: it does not exist ('create' not set, or no 'run_path'), or
+ *               /dev/shm is no tmpfs.
+ * ES_E_PERMISSION: it is not a directory, not ours (root may look at others'
+ *               without 'create'), or others may write to it.
  * ES_E_TOO_LARGE: the path has more than ES_SEGMENT_PATH_BYTES_MAX - 1 bytes.
  * ES_E_IO: a system call failed; errno tells.
  */
