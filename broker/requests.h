@@ -45,7 +45,9 @@ struct requests_config {
     void *status_context;
 };
 
-enum { REQUESTS_STATUS_BYTES_MAX = 192 * 1024 };
+enum {
+    REQUESTS_STATUS_BYTES_MAX = 192 * 1024
+};
 
 /* Starts the workers. */
 ES_MUST_USE enum es_status requests_new(const struct requests_config *config,

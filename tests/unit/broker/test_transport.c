@@ -1,0 +1,401 @@
+/* The broker's sockets against well-behaved, slow, rude and vanishing peers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/limits.h"
+#include "broker/socket_file.h"
+#include "broker/transport.h"
+#include "tests/support/sp_client.h"
+
+/* The cure is part of the executable, not of broker_core: here too. */
+#include "broker/shims/nng_sendmsg.c"
+
+struct fixture {
+    char directory[64];
+    char requests_path[96];
+    char events_path[96];
+    struct transport *transport;
+    pthread_t echo;
+    atomic_int subscribed;
+    atomic_bool echo_pauses;
+};
+
+static void count_subscribed(void *context)
+{
+    struct fixture *f = context;
+
+    atomic_fetch_add(&f->subscribed, 1);
+}
+
+/* Answers each request with the same bytes and the peer's uid behind them. */
+static void *echo_requests(void *context)
+{
+    struct fixture *f = context;
+    struct transport_worker *worker = NULL;
+    struct transport_request request;
+
+    assert_int_equal(transport_worker_new(f->transport, &worker), ES_OK);
+    while (transport_receive(worker, &request) == ES_OK) {
+        uint8_t *reply = malloc(request.size + sizeof request.uid);
+
+        assert_non_null(reply);
+        if (request.size > 0) {
+            memcpy(reply, request.bytes, request.size);
+        }
+        memcpy(reply + request.size, &request.uid, sizeof request.uid);
+        assert_int_equal(transport_reply(worker, reply, request.size + sizeof request.uid), ES_OK);
+        free(reply);
+    }
+    transport_worker_free(worker);
+    return NULL;
+}
+
+static struct transport_config config_of(struct fixture *f)
+{
+    return (struct transport_config){
+        .requests_path = f->requests_path,
+        .events_path = f->events_path,
+        .subscribed = count_subscribed,
+        .context = f,
+    };
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct transport_config config;
+    char why[TRANSPORT_WHY_BYTES] = "";
+
+    assert_non_null(f);
+    snprintf(f->directory, sizeof f->directory, "/tmp/es-transport-XXXXXX");
+    assert_non_null(mkdtemp(f->directory));
+    snprintf(f->requests_path, sizeof f->requests_path, "%s/requests.sock", f->directory);
+    snprintf(f->events_path, sizeof f->events_path, "%s/events.sock", f->directory);
+    config = config_of(f);
+    assert_int_equal(transport_new(&config, why, &f->transport), ES_OK);
+    assert_int_equal(pthread_create(&f->echo, NULL, echo_requests, f), 0);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    transport_stop(f->transport);
+    pthread_join(f->echo, NULL);
+    transport_free(f->transport);
+    unlink(f->requests_path);
+    unlink(f->events_path);
+    assert_int_equal(rmdir(f->directory), 0);
+    free(f);
+    return 0;
+}
+
+static void assert_served(struct fixture *f, struct sp_client *client, const char *text)
+{
+    uint32_t uid = geteuid();
+    uint8_t *reply = NULL;
+    size_t size = 0;
+
+    (void)f;
+    assert_true(sp_request(client, text, strlen(text), &reply, &size));
+    assert_int_equal(size, strlen(text) + sizeof uid);
+    assert_memory_equal(reply, text, strlen(text));
+    assert_memory_equal(reply + strlen(text), &uid, sizeof uid);
+    free(reply);
+}
+
+static void assert_good_client_is_served(struct fixture *f)
+{
+    struct sp_client client;
+
+    assert_true(sp_connect(&client, f->requests_path, SP_REQ));
+    assert_served(f, &client, "good morning");
+    assert_served(f, &client, "and again");
+    sp_close(&client);
+}
+
+static void a_request_is_answered_and_names_its_user(void **state)
+{
+    assert_good_client_is_served(*state);
+}
+
+/* nng #1518: one such client stops the listener for ever without the shim. */
+static void clients_that_connect_and_close_do_not_stop_the_listeners(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_true(socket_sendmsg_is_cured());
+    for (int i = 0; i < 100; i++) {
+        int fd = sp_connect_silently(i % 2 == 0 ? f->requests_path : f->events_path);
+
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    assert_good_client_is_served(f);
+    assert_int_equal(transport_check(f->transport), ES_OK);
+}
+
+/* Each leaves at another byte of the greeting, of a frame or of its request. */
+static void clients_that_die_anywhere_harm_nobody(void **state)
+{
+    static const uint8_t greeting[] = {0, 'S', 'P', 0, 0, SP_REQ, 0, 0};
+    static const uint8_t frame[] = {1, 0, 0, 0, 0, 0, 0, 0, 12, 0x80, 0, 0, 1, 'a', 'b', 'c'};
+    uint8_t stream[sizeof greeting + sizeof frame];
+    struct fixture *f = *state;
+
+    memcpy(stream, greeting, sizeof greeting);
+    memcpy(stream + sizeof greeting, frame, sizeof frame);
+    for (size_t size = 0; size <= sizeof stream; size++) {
+        int fd = sp_connect_silently(f->requests_path);
+
+        assert_true(fd >= 0);
+        assert_int_equal(send(fd, stream, size, MSG_NOSIGNAL), size);
+        close(fd);
+    }
+    assert_good_client_is_served(f);
+}
+
+static void a_request_larger_than_the_limit_closes_its_connection_only(void **state)
+{
+    struct fixture *f = *state;
+    struct sp_client client;
+    uint8_t *bytes = calloc(1, REQUEST_BYTES_MAX + 64);
+
+    assert_non_null(bytes);
+    bytes[0] = 0x80;
+    assert_true(sp_connect(&client, f->requests_path, SP_REQ));
+    (void)sp_send(&client, bytes, REQUEST_BYTES_MAX + 64);
+    assert_true(sp_is_closed(&client));
+    sp_close(&client);
+    free(bytes);
+    assert_good_client_is_served(f);
+}
+
+/* One worker, and far more requests than it may owe: whoever reads is served. */
+static void a_client_that_takes_no_replies_does_not_hold_up_another(void **state)
+{
+    struct fixture *f = *state;
+    struct sp_client hog;
+    uint8_t *request = calloc(1, 256 * 1024);
+
+    assert_non_null(request);
+    request[0] = 0x80;
+    assert_true(sp_connect(&hog, f->requests_path, SP_REQ));
+    for (uint8_t i = 0; i < 16; i++) {
+        request[3] = i;
+        /* once the hog's own pipe is full nng reads no more of it: do not block */
+        if (send(hog.fd, (uint8_t[]){1, 0, 0, 0, 0, 0, 0x04, 0, 0}, 9, MSG_DONTWAIT) != 9 ||
+            send(hog.fd, request, 256 * 1024, MSG_DONTWAIT) != 256 * 1024) {
+            break;
+        }
+    }
+    assert_good_client_is_served(f);
+    sp_close(&hog);
+    free(request);
+    assert_good_client_is_served(f);
+}
+
+static void every_subscriber_gets_each_message_whole_and_is_noticed(void **state)
+{
+    struct fixture *f = *state;
+    struct sp_client clients[3];
+    uint8_t message[MESSAGE_BYTES_MAX];
+
+    memset(message, 'x', sizeof message);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(sp_connect(&clients[i], f->events_path, SP_SUB));
+    }
+    while (atomic_load(&f->subscribed) < 3) {
+        sched_yield();
+    }
+    assert_int_equal(transport_subscriber_count(f->transport), 3);
+    assert_int_equal(transport_publish(f->transport, message, sizeof message), ES_OK);
+    for (size_t i = 0; i < 3; i++) {
+        uint8_t *bytes = NULL;
+        size_t size = 0;
+
+        assert_true(sp_receive(&clients[i], &bytes, &size));
+        assert_int_equal(size, sizeof message);
+        assert_memory_equal(bytes, message, size);
+        free(bytes);
+        sp_close(&clients[i]);
+    }
+    while (transport_subscriber_count(f->transport) > 0) {
+        sched_yield();
+    }
+}
+
+static void a_subscriber_that_does_not_read_never_blocks_the_publisher(void **state)
+{
+    struct fixture *f = *state;
+    struct sp_client sleeper;
+    uint8_t message[4096] = {0};
+
+    assert_true(sp_connect(&sleeper, f->events_path, SP_SUB));
+    while (transport_subscriber_count(f->transport) < 1) {
+        sched_yield();
+    }
+    for (int i = 0; i < 5000; i++) {
+        assert_int_equal(transport_publish(f->transport, message, sizeof message), ES_OK);
+    }
+    sp_close(&sleeper);
+}
+
+static void connections_beyond_the_bound_are_closed_and_free_again(void **state)
+{
+    struct fixture *f = *state;
+    struct sp_client *clients = calloc(TRANSPORT_CONNECTIONS_MAX + 1, sizeof *clients);
+    struct sp_client late;
+
+    assert_non_null(clients);
+    for (size_t i = 0; i < TRANSPORT_CONNECTIONS_MAX; i++) {
+        assert_true(sp_connect(&clients[i], f->requests_path, SP_REQ));
+    }
+    assert_served(f, &clients[TRANSPORT_CONNECTIONS_MAX - 1], "the last that fits");
+    if (sp_connect(&late, f->requests_path, SP_REQ)) {
+        assert_true(sp_is_closed(&late));
+        sp_close(&late);
+    }
+    for (size_t i = 0; i < TRANSPORT_CONNECTIONS_MAX; i++) {
+        sp_close(&clients[i]);
+    }
+    free(clients);
+    for (bool served = false; !served;) { /* until nng has noticed that they are gone */
+        uint8_t *reply = NULL;
+        size_t size = 0;
+
+        if (sp_connect(&late, f->requests_path, SP_REQ)) {
+            served = sp_request(&late, "in", 2, &reply, &size);
+            sp_close(&late);
+        }
+        free(reply);
+    }
+}
+
+static void socket_files_have_the_modes_that_keep_others_out(void **state)
+{
+    struct fixture *f = *state;
+    struct transport_config config;
+    struct stat found;
+    char why[TRANSPORT_WHY_BYTES] = "";
+    char path[2][96];
+    struct transport *grouped = NULL;
+
+    assert_int_equal(stat(f->requests_path, &found), 0);
+    assert_int_equal(found.st_mode & 07777, 0700);
+    assert_int_equal(stat(f->events_path, &found), 0);
+    assert_int_equal(found.st_mode & 07777, 0700);
+    snprintf(path[0], sizeof path[0], "%s/r", f->directory);
+    snprintf(path[1], sizeof path[1], "%s/e", f->directory);
+    config = (struct transport_config){.requests_path = path[0],
+                                       .events_path = path[1],
+                                       .group_given = true,
+                                       .group_id = getegid()};
+    assert_int_equal(transport_new(&config, why, &grouped), ES_OK);
+    assert_int_equal(stat(path[0], &found), 0);
+    assert_int_equal(found.st_mode & 07777, 0660);
+    assert_int_equal(found.st_gid, getegid());
+    transport_free(grouped);
+}
+
+static void a_path_too_long_taken_or_not_a_socket_is_refused_with_the_reason(void **state)
+{
+    struct fixture *f = *state;
+    struct transport_config config = config_of(f);
+    struct transport *second = NULL;
+    char why[TRANSPORT_WHY_BYTES] = "";
+    char longest[200];
+    char plain[96];
+    FILE *file = NULL;
+
+    assert_int_equal(transport_new(&config, why, &second), ES_E_BUSY);
+    assert_non_null(strstr(why, "listens on"));
+
+    memset(longest, 'x', sizeof longest);
+    longest[sizeof longest - 1] = '\0';
+    config.events_path = longest;
+    assert_int_equal(transport_new(&config, why, &second), ES_E_TOO_LARGE);
+    assert_non_null(strstr(why, "--run"));
+
+    snprintf(plain, sizeof plain, "%s/plain", f->directory);
+    file = fopen(plain, "w");
+    assert_non_null(file);
+    fclose(file);
+    config.events_path = plain;
+    assert_int_equal(transport_new(&config, why, &second), ES_E_BUSY);
+    assert_non_null(strstr(why, "is no socket"));
+    assert_null(second);
+    unlink(plain);
+    assert_good_client_is_served(f);
+}
+
+static void a_socket_file_left_by_a_killed_broker_is_replaced(void **state)
+{
+    struct fixture *f = *state;
+    struct transport_config config;
+    struct transport *transport = NULL;
+    char why[TRANSPORT_WHY_BYTES] = "";
+    char path[2][96];
+
+    for (int i = 0; i < 2; i++) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+        snprintf(path[i], sizeof path[i], "%s/%d", f->directory, i);
+        memcpy(address.sun_path, path[i], strlen(path[i]));
+        assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+        close(fd);
+    }
+    config = (struct transport_config){.requests_path = path[0], .events_path = path[1]};
+    assert_int_equal(transport_new(&config, why, &transport), ES_OK);
+    assert_int_equal(transport_check(transport), ES_OK);
+    transport_free(transport);
+}
+
+static void the_check_finds_a_socket_that_nobody_serves(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(transport_check(f->transport), ES_OK);
+    assert_int_equal(unlink(f->events_path), 0);
+    assert_int_equal(transport_check(f->transport), ES_E_UNREACHABLE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+        TEST(a_request_is_answered_and_names_its_user),
+        TEST(clients_that_connect_and_close_do_not_stop_the_listeners),
+        TEST(clients_that_die_anywhere_harm_nobody),
+        TEST(a_request_larger_than_the_limit_closes_its_connection_only),
+        TEST(a_client_that_takes_no_replies_does_not_hold_up_another),
+        TEST(every_subscriber_gets_each_message_whole_and_is_noticed),
+        TEST(a_subscriber_that_does_not_read_never_blocks_the_publisher),
+        TEST(connections_beyond_the_bound_are_closed_and_free_again),
+        TEST(socket_files_have_the_modes_that_keep_others_out),
+        TEST(a_path_too_long_taken_or_not_a_socket_is_refused_with_the_reason),
+        TEST(a_socket_file_left_by_a_killed_broker_is_replaced),
+        TEST(the_check_finds_a_socket_that_nobody_serves),
+#undef TEST
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
