@@ -65,8 +65,9 @@ class Quickstart(unittest.TestCase):
     def assert_nothing_is_left(self):
         self.assertEqual(os.listdir(self.directory.name), [])
         for path in glob.glob("/proc/[0-9]*/cmdline"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(path, "rb") as file:
-                self.assertNotIn(self.directory.name.encode(), file.read())
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                with open(path, "rb") as file:
+                    self.assertNotIn(self.directory.name.encode(), file.read())
 
     def test_the_sample_becomes_a_table_whose_numbers_are_right(self):
         done = self.quickstart()
