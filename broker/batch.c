@@ -383,6 +383,12 @@ static void close_heads(struct batch *batch)
     }
 }
 
+enum es_status batch_resolve(struct batch *batch, struct heads *heads)
+{
+    close_heads(batch);
+    return close_categories(batch, heads);
+}
+
 static enum es_status encode_record(struct batch *batch)
 {
     struct es_hash_state hashes;
@@ -466,8 +472,7 @@ enum es_status batch_close(struct batch *batch, struct heads *heads, uint64_t co
     if (has_commit) {
         batch->commit_number = commit_number;
         batch->time_us = time_us;
-        close_heads(batch);
-        status = close_categories(batch, heads);
+        status = batch_resolve(batch, heads);
         if (status == ES_OK) {
             status = encode_record(batch);
         }

@@ -160,6 +160,12 @@ ES_MUST_USE enum es_status batch_close(struct batch *batch, struct heads *heads,
                                        uint64_t commit_number, uint64_t time_us, uint64_t epoch,
                                        struct es_last *last);
 
+/*
+ * Says of each run whether it is the last of its stream and category, with the
+ * head and the category's position; part of batch_close(), and of batch_load().
+ */
+ES_MUST_USE enum es_status batch_resolve(struct batch *batch, struct heads *heads);
+
 /* The body of the log record, in the parts that log_append() takes; after closing. */
 int batch_body(const struct batch *batch, struct iovec ret_parts[LOG_BODY_PARTS_MAX]);
 

@@ -66,6 +66,11 @@ void heads_set_applied(struct heads *heads, uint64_t batch_number)
     heads->applied_batch = batch_number;
 }
 
+uint64_t heads_applied(const struct heads *heads)
+{
+    return heads->applied_batch;
+}
+
 /* Reads the value under heads->store_key into heads->value. */
 static enum es_status read_store(struct heads *heads, enum store_family family)
 {

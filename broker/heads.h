@@ -62,6 +62,7 @@ void heads_free(struct heads *heads);
 
 /* Batches up to this one are in the store: what they changed may be forgotten. */
 void heads_set_applied(struct heads *heads, uint64_t batch_number);
+uint64_t heads_applied(const struct heads *heads);
 
 /*
  * The entry of a stream, category or key, with its state as of now. It stays

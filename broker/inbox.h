@@ -4,8 +4,8 @@
  * lanes, rings and the control page. Any thread posts and waits; the commit
  * thread takes, answers and never waits for anybody.
  *
- * What it does not do: look into a transaction (sequencer.h), or wake the
- * commit thread's futex by itself: the 'wake' of inbox_new() does.
+ * What it does not do: look into a transaction (sequencer.h), or know how the
+ * commit thread sleeps: the 'wake' of inbox_new() does.
  *
  * Threads. inbox_submit, inbox_call: any but the commit thread. inbox_take,
  *          inbox_answer, inbox_close: the commit thread.
@@ -13,6 +13,7 @@
 #ifndef BROKER_INBOX_H
 #define BROKER_INBOX_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "shm/eventspine_status.h"
@@ -46,7 +47,8 @@ void inbox_free(struct inbox *inbox);
  * ES_OK: '*ret_result' holds the answer, whatever it says.
  * ES_NOT_SERVING: the inbox is closed; nothing was posted.
  * ES_FULL: INBOX_WAITING_MAX wait already; nothing was posted.
- * ES_E_UNKNOWN: no answer in time, or closed while waiting: it may be stored yet.
+ * ES_E_UNKNOWN: no answer in time: it may be stored yet. (ES_NOT_SERVING, if it
+ * was not even looked at.)
  */
 ES_MUST_USE enum es_status inbox_submit(struct inbox *inbox, const void *transaction,
                                         uint32_t transaction_bytes, uint32_t flags, uint32_t uid,
@@ -63,8 +65,11 @@ struct submission *inbox_take(struct inbox *inbox);
 /* Hands the result (or the end of the call) to whoever waits; 'submission' is gone. */
 void inbox_answer(struct inbox *inbox, struct submission *submission);
 
-/* Refuses what comes from now on, and releases all who wait for something that
- * was not answered with ES_E_UNKNOWN (ES_NOT_SERVING where it was not yet taken). */
+/* Whether inbox_take() would find something. Any thread. */
+bool inbox_has_work(struct inbox *inbox);
+
+/* Refuses what comes from now on and what was not yet taken, with ES_NOT_SERVING.
+ * Whoever was taken is still to be answered. */
 void inbox_close(struct inbox *inbox);
 
 #endif
