@@ -220,9 +220,15 @@ static bool position_void(struct es_ring_reader *reader, uint64_t slot)
     return true;
 }
 
+/* All slots are taken and none is freed: what the cursor points at is its own past. */
+static bool is_a_lap_ahead(const struct es_ring_reader *reader)
+{
+    return reader->cursor - reader->freed >= reader->ring.slot_count;
+}
+
 enum es_status es_ring_take(struct es_ring_reader *reader, struct es_ticket *ret_ticket)
 {
-    for (uint32_t i = 0; i <= reader->ring.slot_count; i++) {
+    for (uint32_t i = 0; i <= reader->ring.slot_count && !is_a_lap_ahead(reader); i++) {
         uint64_t lap = lap_of(&reader->ring, reader->cursor);
         uint64_t slot = atomic_load_explicit(slot_at(&reader->ring, reader->cursor),
                                              memory_order_seq_cst); /* [R1] [D1] */
@@ -261,6 +267,9 @@ bool es_ring_has_ticket(const struct es_ring_reader *reader)
                                          memory_order_seq_cst); /* [D1] */
     uint64_t tail;
 
+    if (is_a_lap_ahead(reader)) {
+        return false;
+    }
     return slot != es_slot_empty(lap) || tail_ahead(reader, &tail) != 0;
 }
 
