@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/log_format.h"
 #include "shm/codec/envelope.h"
 #include "shm/codec/head_record.h"
 #include "shm/codec/last_record.h"
@@ -13,7 +14,6 @@
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
 
-#define LOG_HEADER_BYTES 64U          /* at most, of a log record */
 #define TIME_US 1700000000000000ULL   /* of the first commit; only its size matters */
 #define LANE_INCARNATION (1ULL << 32) /* the same */
 #define CATEGORY "bench:main:L0:load"
@@ -291,7 +291,7 @@ bool bare_record_bytes(const struct bench_options *options, uint32_t *ret_bytes)
         done = bare_encode(&commits, options->batch) == ES_OK;
     }
     if (done) {
-        *ret_bytes = commits.body_bytes + LOG_HEADER_BYTES;
+        *ret_bytes = (uint32_t)log_record_stride(commits.body_bytes);
     }
     bare_deinit(&commits);
     return done;

@@ -1,8 +1,7 @@
 /*
  * esbench store: log and store alone. One thread encodes commits of --batch events, appends each to
  * the commit log, syncs it and applies it: what the broker's commit does, without ring, publisher
- * and other threads but the one that flushes. Encoding and hashing are timed apart: the store is fed
- * with keys, values and hashes.
+ * and other threads but the one that flushes. Encoding and hashing are timed apart.
  */
 #include <assert.h>
 #include <errno.h>

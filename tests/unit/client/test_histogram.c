@@ -70,7 +70,7 @@ static void what_is_too_large_is_counted_in_the_last_bucket(void **state)
     struct histogram *histogram = *state;
 
     histogram_add(histogram, UINT64_MAX);
-    histogram_add(histogram, HISTOGRAM_VALUE_MAX);
+    histogram_add(histogram, HISTOGRAM_VALUE_MAX + 1);
     assert_int_equal(histogram->buckets[HISTOGRAM_BUCKET_COUNT - 1], 2);
     assert_true(histogram->maximum == UINT64_MAX);
 }
