@@ -184,7 +184,7 @@ ES_MUST_USE enum es_status log_append(struct log *log, const struct log_batch *b
 ES_MUST_USE enum es_status log_sync(struct log *log);
 
 /* Highest batch known to be synced. Any thread. */
-uint64_t log_durable_batch(const struct log *log);
+uint64_t log_durable_batch(struct log *log);
 
 /*
  * The caller has flushed everything up to 'point' into synced RocksDB files:
