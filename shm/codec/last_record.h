@@ -16,7 +16,7 @@
 
 #define ES_LAST_RING_COUNT_MAX 16U
 #define ES_LAST_LANE_COUNT_MAX 256U
-#define ES_LAST_SIZE_MAX 7440U /* bytes, with every ring and lane */
+#define ES_LAST_SIZE_MAX 7504U /* bytes, with every ring and lane */
 
 struct es_last_ring {
     uint64_t ring_id;

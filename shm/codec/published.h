@@ -74,6 +74,7 @@ struct es_published_reader {
     struct es_published_head head;
     struct es_unpack unpack;
     uint32_t events_left;
+    uint32_t trailing_count;
     uint64_t position_last;
 };
 
@@ -85,6 +86,9 @@ ES_MUST_USE enum es_status es_published_read(struct es_published_reader *reader,
 ES_MUST_USE enum es_status es_published_next(struct es_published_reader *reader,
                                              struct es_published_event *ret_event);
 
+/* One event as an array, from wherever it lies: errors stick in 'unpack'. */
+void es_published_event_read(struct es_unpack *unpack, struct es_published_event *ret_event);
+
 /*
  * Writes a heartbeat with its topic. 'changed' holds changed_count entries, and
  * is ignored unless changed_known.
@@ -94,7 +98,7 @@ void es_heartbeat_write(struct es_pack *pack, const struct es_heartbeat *heartbe
 
 /*
  * Reads the body of one. 'ret_changed' has room for ES_HEARTBEAT_CHANGED_MAX
- * entries; they view the body. ES_E_PROTOCOL: not such a body. ES_E_VERSION: a
+ * entries; they view the body, and are overwritten even on failure. ES_E_PROTOCOL: not such a body. ES_E_VERSION: a
  * newer one.
  */
 ES_MUST_USE enum es_status es_heartbeat_read(struct es_bytes body,

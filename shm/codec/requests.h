@@ -17,7 +17,7 @@
 #define ES_PROTOCOL_VERSION 1U
 #define ES_REQUEST_BYTES_MAX (2U << 20) /* a larger message closes the connection */
 #define ES_PAGE_BYTES_MAX (256U << 10)  /* a reply's page, or one item if that is larger */
-#define ES_REQUEST_OVERHEAD_MAX 1536U   /* beyond transaction or state, at most */
+#define ES_REQUEST_OVERHEAD_MAX 2560U   /* beyond transaction or state, at most */
 #define ES_REQUEST_COUNT_MAX 65536U     /* items asked for at once */
 #define ES_REQUEST_BUDGET_MS_MAX 60000U /* of a verify */
 #define ES_VERIFY_CURSOR_MAX 1400U      /* bytes of a verify's cursor, opaque to the client */

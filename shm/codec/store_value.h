@@ -20,7 +20,7 @@
 
 #include <stddef.h>
 
-#define ES_STORE_VALUE_SIZE_MAX 1216U
+#define ES_STORE_VALUE_SIZE_MAX 1224U
 #define ES_EPOCH_COUNT_MAX 64U /* histories one store can have had */
 #define ES_STORE_FORMAT_VERSION 1U
 

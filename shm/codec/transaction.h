@@ -26,7 +26,7 @@
 
 #define ES_OPERATION_COUNT_MAX 4096U
 #define ES_TRANSACTION_HEADER_MAX 16U /* bytes before the first operation */
-#define ES_APPEND_OVERHEAD_MAX 1088U  /* bytes of an append beyond its events */
+#define ES_APPEND_OVERHEAD_MAX 1096U  /* bytes of an append beyond its events */
 #define ES_EVENT_OVERHEAD_MAX 309U    /* bytes of an event beyond its payload */
 
 enum es_operation_kind {
