@@ -218,6 +218,7 @@ static enum es_reason kv_read(struct es_unpack *unpack, bool is_put, struct es_k
         judge(unpack, ES_REASON_NONE, family > ES_KV_DERIVED ? ES_REASON_FAMILY : ES_REASON_NONE);
 
     ret_kv->family = (enum es_kv_family)(family & 1);
+    ret_kv->expect = (struct es_expected){.kind = ES_EXPECTED_ANY};
     ret_kv->name_space = es_unpack_str(unpack, UINT32_MAX);
     reason = judge(unpack, reason, es_name_check(ret_kv->name_space));
     ret_kv->key = es_unpack_str(unpack, UINT32_MAX);

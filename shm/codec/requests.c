@@ -1,0 +1,412 @@
+#include "shm/codec/requests.h"
+
+/* Elements of a request, the version and the verb included, by verb. */
+static const uint32_t request_counts[] = {0, 3, 4, 6, 5, 5, 3, 2, 5, 8, 5, 5, 5, 5, 6, 2, 5, 4};
+
+#define VERB_MAX ES_VERB_KV_EXPORT
+#define PREFIX_SIZE_MAX (ES_CATEGORY_SIZE_MAX + 1U) /* a category and its ':' or '*' */
+
+static void str_or_nil_write(struct es_pack *pack, bool is_nil, struct es_text text)
+{
+    if (is_nil) {
+        es_pack_nil(pack);
+    } else {
+        es_pack_str(pack, text);
+    }
+}
+
+static void uint_or_nil_write(struct es_pack *pack, bool is_nil, uint64_t number)
+{
+    if (is_nil) {
+        es_pack_nil(pack);
+    } else {
+        es_pack_uint(pack, number);
+    }
+}
+
+static void bytes_write(struct es_pack *pack, struct es_bytes bytes)
+{
+    es_pack_bin(pack, bytes.data, bytes.size);
+}
+
+static void read_requests_write(struct es_pack *pack, const struct es_request *request)
+{
+    switch (request->verb) {
+    case ES_VERB_READ_STREAM:
+        es_pack_str(pack, request->as.read_stream.stream);
+        es_pack_uint(pack, request->as.read_stream.from_sequence);
+        es_pack_uint(pack, request->as.read_stream.count);
+        es_pack_bool(pack, request->as.read_stream.backwards);
+        break;
+    case ES_VERB_READ_ALL:
+        es_pack_uint(pack, request->as.read_all.from_position);
+        es_pack_uint(pack, request->as.read_all.count);
+        str_or_nil_write(pack, request->as.read_all.category.size == 0,
+                         request->as.read_all.category);
+        break;
+    case ES_VERB_SCAN:
+        bytes_write(pack, request->as.scan.after_key);
+        es_pack_str(pack, request->as.scan.stream_prefix);
+        es_pack_uint(pack, request->as.scan.count);
+        break;
+    case ES_VERB_STREAMS:
+        es_pack_str(pack, request->as.streams.prefix);
+        es_pack_str(pack, request->as.streams.after);
+        es_pack_uint(pack, request->as.streams.count);
+        break;
+    case ES_VERB_VERIFY:
+        es_pack_uint(pack, request->as.verify.from_commit_position);
+        es_pack_uint(pack, request->as.verify.from_phase);
+        es_pack_uint(pack, request->as.verify.budget_ms);
+        break;
+    default: break;
+    }
+}
+
+static void snapshot_requests_write(struct es_pack *pack, const struct es_request *request)
+{
+    switch (request->verb) {
+    case ES_VERB_SNAPSHOT_SAVE:
+        es_pack_str(pack, request->as.snapshot_save.stream);
+        es_pack_uint(pack, request->as.snapshot_save.tick);
+        es_pack_uint(pack, request->as.snapshot_save.sequence);
+        es_pack_str(pack, request->as.snapshot_save.projection);
+        es_pack_uint(pack, request->as.snapshot_save.version);
+        bytes_write(pack, request->as.snapshot_save.state);
+        break;
+    case ES_VERB_SNAPSHOT_LOAD:
+        es_pack_str(pack, request->as.snapshot_load.stream);
+        uint_or_nil_write(pack, request->as.snapshot_load.newest, request->as.snapshot_load.tick);
+        es_pack_str(pack, request->as.snapshot_load.projection);
+        break;
+    case ES_VERB_SNAPSHOT_LIST:
+        es_pack_str(pack, request->as.snapshot_list.prefix);
+        bytes_write(pack, request->as.snapshot_list.after_key);
+        es_pack_uint(pack, request->as.snapshot_list.count);
+        break;
+    case ES_VERB_SNAPSHOT_DELETE:
+        es_pack_str(pack, request->as.snapshot_delete.stream);
+        uint_or_nil_write(pack, request->as.snapshot_delete.every_tick,
+                          request->as.snapshot_delete.tick);
+        str_or_nil_write(pack, request->as.snapshot_delete.every_projection,
+                         request->as.snapshot_delete.projection);
+        break;
+    default: break;
+    }
+}
+
+static void kv_requests_write(struct es_pack *pack, const struct es_request *request)
+{
+    switch (request->verb) {
+    case ES_VERB_KV_GET:
+        es_pack_uint(pack, (uint64_t)request->as.kv_get.family);
+        es_pack_str(pack, request->as.kv_get.name_space);
+        es_pack_str(pack, request->as.kv_get.key);
+        break;
+    case ES_VERB_KV_LIST:
+        es_pack_uint(pack, (uint64_t)request->as.kv_list.family);
+        es_pack_str(pack, request->as.kv_list.name_space);
+        es_pack_str(pack, request->as.kv_list.after);
+        es_pack_uint(pack, request->as.kv_list.count);
+        break;
+    case ES_VERB_KV_EXPORT:
+        bytes_write(pack, request->as.kv_export.after_key);
+        es_pack_uint(pack, request->as.kv_export.count);
+        break;
+    default: break;
+    }
+}
+
+void es_request_encode(struct es_pack *pack, const struct es_request *request)
+{
+    es_pack_array(pack, request_counts[request->verb]);
+    es_pack_uint(pack, ES_PROTOCOL_VERSION);
+    es_pack_uint(pack, (uint64_t)request->verb);
+    switch (request->verb) {
+    case ES_VERB_HELLO: es_pack_str(pack, request->as.client_name); break;
+    case ES_VERB_APPEND:
+        bytes_write(pack, request->as.append.transaction);
+        es_pack_uint(pack, request->as.append.flags);
+        break;
+    case ES_VERB_HEAD: es_pack_str(pack, request->as.stream); break;
+    case ES_VERB_STORE_HEAD:
+    case ES_VERB_STATUS: break;
+    case ES_VERB_READ_STREAM:
+    case ES_VERB_READ_ALL:
+    case ES_VERB_SCAN:
+    case ES_VERB_STREAMS:
+    case ES_VERB_VERIFY: read_requests_write(pack, request); break;
+    case ES_VERB_SNAPSHOT_SAVE:
+    case ES_VERB_SNAPSHOT_LOAD:
+    case ES_VERB_SNAPSHOT_LIST:
+    case ES_VERB_SNAPSHOT_DELETE: snapshot_requests_write(pack, request); break;
+    case ES_VERB_KV_GET:
+    case ES_VERB_KV_LIST:
+    case ES_VERB_KV_EXPORT: kv_requests_write(pack, request); break;
+    }
+}
+
+/* A request being read: the first rule broken stays. */
+struct reading {
+    struct es_unpack unpack;
+    enum es_reason reason;
+};
+
+static void judge(struct reading *reading, enum es_reason rule)
+{
+    if (reading->reason == ES_REASON_NONE && es_unpack_ok(&reading->unpack)) {
+        reading->reason = rule;
+    }
+}
+
+static void require(struct reading *reading, bool holds)
+{
+    judge(reading, holds ? ES_REASON_NONE : ES_REASON_REQUEST_ARGUMENT);
+}
+
+static struct es_text stream_read(struct reading *reading)
+{
+    struct es_stream_parts parts;
+    struct es_text stream = es_unpack_str(&reading->unpack, UINT32_MAX);
+
+    judge(reading, es_stream_parse(stream, &parts));
+    return stream;
+}
+
+/* A name, or "" where there may be none. */
+static struct es_text name_read(struct reading *reading, bool may_be_empty)
+{
+    struct es_text name = es_unpack_str(&reading->unpack, UINT32_MAX);
+
+    if (name.size > 0 || !may_be_empty) {
+        judge(reading, es_name_check(name));
+    }
+    return name;
+}
+
+/* A text that is only compared with others, as a prefix or a place to go on from. */
+static struct es_text bounded_read(struct reading *reading, uint32_t size_max)
+{
+    struct es_text text = es_unpack_str(&reading->unpack, UINT32_MAX);
+
+    require(reading, text.size <= size_max && es_utf8_valid(text));
+    return text;
+}
+
+static struct es_bytes key_read(struct reading *reading)
+{
+    struct es_bytes key = es_unpack_bin(&reading->unpack, UINT32_MAX);
+
+    require(reading, key.size <= ES_KEY_SIZE_MAX);
+    return key;
+}
+
+static uint32_t number_read(struct reading *reading, uint32_t min, uint32_t max)
+{
+    uint64_t number = es_unpack_uint(&reading->unpack);
+
+    require(reading, number >= min && number <= max);
+    return (uint32_t)number;
+}
+
+static uint32_t count_read(struct reading *reading)
+{
+    return number_read(reading, 1, ES_REQUEST_COUNT_MAX);
+}
+
+static uint64_t tick_read(struct reading *reading)
+{
+    uint64_t tick = es_unpack_uint(&reading->unpack);
+
+    judge(reading, tick > ES_TICK_MAX ? ES_REASON_TICK : ES_REASON_NONE);
+    return tick;
+}
+
+static enum es_kv_family family_read(struct reading *reading)
+{
+    uint64_t family = es_unpack_uint(&reading->unpack);
+
+    judge(reading, family > ES_KV_DERIVED ? ES_REASON_FAMILY : ES_REASON_NONE);
+    return family == ES_KV_DERIVED ? ES_KV_DERIVED : ES_KV_TRUTH;
+}
+
+static void read_requests_read(struct reading *reading, struct es_request *request)
+{
+    struct es_unpack *unpack = &reading->unpack;
+
+    switch (request->verb) {
+    case ES_VERB_READ_STREAM:
+        request->as.read_stream.stream = stream_read(reading);
+        request->as.read_stream.from_sequence = es_unpack_uint(unpack);
+        request->as.read_stream.count = count_read(reading);
+        request->as.read_stream.backwards = es_unpack_bool(unpack);
+        break;
+    case ES_VERB_READ_ALL:
+        request->as.read_all.from_position = es_unpack_uint(unpack);
+        request->as.read_all.count = count_read(reading);
+        request->as.read_all.category = es_text_make("", 0);
+        if (!es_unpack_try_nil(unpack)) {
+            request->as.read_all.category = bounded_read(reading, PREFIX_SIZE_MAX);
+            require(reading, request->as.read_all.category.size > 0);
+        }
+        break;
+    case ES_VERB_SCAN:
+        request->as.scan.after_key = key_read(reading);
+        request->as.scan.stream_prefix = bounded_read(reading, ES_STREAM_SIZE_MAX);
+        request->as.scan.count = count_read(reading);
+        break;
+    case ES_VERB_STREAMS:
+        request->as.streams.prefix = bounded_read(reading, ES_STREAM_SIZE_MAX);
+        request->as.streams.after = bounded_read(reading, ES_STREAM_SIZE_MAX);
+        request->as.streams.count = count_read(reading);
+        break;
+    case ES_VERB_VERIFY:
+        request->as.verify.from_commit_position = es_unpack_uint(unpack);
+        request->as.verify.from_phase = number_read(reading, 0, UINT32_MAX);
+        request->as.verify.budget_ms = number_read(reading, 1, ES_REQUEST_BUDGET_MS_MAX);
+        break;
+    default: break;
+    }
+}
+
+static void snapshot_save_read(struct reading *reading, struct es_request_snapshot_save *ret_save)
+{
+    struct es_unpack *unpack = &reading->unpack;
+
+    ret_save->stream = stream_read(reading);
+    ret_save->tick = tick_read(reading);
+    ret_save->sequence = es_unpack_uint(unpack);
+    judge(reading, ret_save->sequence == 0 ? ES_REASON_SEQUENCE : ES_REASON_NONE);
+    ret_save->projection = name_read(reading, true);
+    ret_save->version = es_unpack_uint(unpack);
+    ret_save->state = es_unpack_bin(unpack, UINT32_MAX);
+}
+
+static void snapshot_requests_read(struct reading *reading, struct es_request *request)
+{
+    struct es_unpack *unpack = &reading->unpack;
+
+    switch (request->verb) {
+    case ES_VERB_SNAPSHOT_SAVE: snapshot_save_read(reading, &request->as.snapshot_save); break;
+    case ES_VERB_SNAPSHOT_LOAD:
+        request->as.snapshot_load.stream = stream_read(reading);
+        request->as.snapshot_load.newest = es_unpack_try_nil(unpack);
+        request->as.snapshot_load.tick =
+            request->as.snapshot_load.newest ? ES_TICK_MAX : tick_read(reading);
+        request->as.snapshot_load.projection = name_read(reading, true);
+        break;
+    case ES_VERB_SNAPSHOT_LIST:
+        request->as.snapshot_list.prefix = bounded_read(reading, ES_STREAM_SIZE_MAX);
+        request->as.snapshot_list.after_key = key_read(reading);
+        request->as.snapshot_list.count = count_read(reading);
+        break;
+    case ES_VERB_SNAPSHOT_DELETE:
+        request->as.snapshot_delete.stream = stream_read(reading);
+        request->as.snapshot_delete.every_tick = es_unpack_try_nil(unpack);
+        request->as.snapshot_delete.tick =
+            request->as.snapshot_delete.every_tick ? 0 : tick_read(reading);
+        request->as.snapshot_delete.every_projection = es_unpack_try_nil(unpack);
+        request->as.snapshot_delete.projection = request->as.snapshot_delete.every_projection
+                                                     ? es_text_make("", 0)
+                                                     : name_read(reading, true);
+        break;
+    default: break;
+    }
+}
+
+static void kv_requests_read(struct reading *reading, struct es_request *request)
+{
+    switch (request->verb) {
+    case ES_VERB_KV_GET:
+        request->as.kv_get.family = family_read(reading);
+        request->as.kv_get.name_space = name_read(reading, false);
+        request->as.kv_get.key = es_unpack_str(&reading->unpack, UINT32_MAX);
+        judge(reading, es_key_text_check(request->as.kv_get.key));
+        break;
+    case ES_VERB_KV_LIST:
+        request->as.kv_list.family = family_read(reading);
+        request->as.kv_list.name_space = name_read(reading, false);
+        request->as.kv_list.after = bounded_read(reading, ES_KEY_TEXT_MAX);
+        request->as.kv_list.count = count_read(reading);
+        break;
+    case ES_VERB_KV_EXPORT:
+        request->as.kv_export.after_key = key_read(reading);
+        request->as.kv_export.count = count_read(reading);
+        break;
+    default: break;
+    }
+}
+
+static void hello_read(struct reading *reading, struct es_text *ret_name)
+{
+    *ret_name = bounded_read(reading, ES_CLIENT_NAME_MAX);
+    require(reading, !es_utf8_has_control(*ret_name));
+}
+
+static void append_read(struct reading *reading, struct es_request_append *ret_append)
+{
+    ret_append->transaction = es_unpack_bin(&reading->unpack, UINT32_MAX);
+    ret_append->flags = number_read(reading, 0, ES_APPEND_ALLOW_GAP);
+    require(reading, ret_append->flags == 0 || ret_append->flags == ES_APPEND_ALLOW_GAP);
+}
+
+static void arguments_read(struct reading *reading, struct es_request *request)
+{
+    switch (request->verb) {
+    case ES_VERB_HELLO: hello_read(reading, &request->as.client_name); break;
+    case ES_VERB_APPEND: append_read(reading, &request->as.append); break;
+    case ES_VERB_HEAD: request->as.stream = stream_read(reading); break;
+    case ES_VERB_STORE_HEAD:
+    case ES_VERB_STATUS: break;
+    case ES_VERB_READ_STREAM:
+    case ES_VERB_READ_ALL:
+    case ES_VERB_SCAN:
+    case ES_VERB_STREAMS:
+    case ES_VERB_VERIFY: read_requests_read(reading, request); break;
+    case ES_VERB_SNAPSHOT_SAVE:
+    case ES_VERB_SNAPSHOT_LOAD:
+    case ES_VERB_SNAPSHOT_LIST:
+    case ES_VERB_SNAPSHOT_DELETE: snapshot_requests_read(reading, request); break;
+    case ES_VERB_KV_GET:
+    case ES_VERB_KV_LIST:
+    case ES_VERB_KV_EXPORT: kv_requests_read(reading, request); break;
+    }
+}
+
+enum es_status es_request_decode(struct es_bytes bytes, struct es_request *ret_request,
+                                 enum es_reason *ret_reason)
+{
+    struct reading reading = {.reason = ES_REASON_NONE};
+    struct es_request request;
+
+    es_unpack_init(&reading.unpack, bytes.data, bytes.size);
+    uint32_t count = es_unpack_array_in(&reading.unpack, 1, UINT32_MAX);
+    uint64_t version = es_unpack_uint(&reading.unpack);
+    if (es_unpack_ok(&reading.unpack) && version != ES_PROTOCOL_VERSION) {
+        *ret_reason = ES_REASON_VERSION;
+        return ES_E_VERSION;
+    }
+    uint64_t verb = es_unpack_uint(&reading.unpack);
+    if (!es_unpack_ok(&reading.unpack)) {
+        reading.reason = ES_REASON_MALFORMED;
+    } else if (verb == 0 || verb > VERB_MAX) {
+        reading.reason = ES_REASON_REQUEST_UNKNOWN;
+    } else if (count != request_counts[verb]) {
+        reading.reason = ES_REASON_MALFORMED;
+    } else {
+        request.verb = (enum es_verb)verb;
+        arguments_read(&reading, &request);
+    }
+    if (reading.reason == ES_REASON_NONE && !es_unpack_ok(&reading.unpack)) {
+        reading.reason = ES_REASON_MALFORMED;
+    }
+    if (reading.reason == ES_REASON_NONE && !es_unpack_done(&reading.unpack)) {
+        reading.reason = ES_REASON_TRAILING_BYTES;
+    }
+    if (reading.reason != ES_REASON_NONE) {
+        *ret_reason = reading.reason;
+        return ES_E_INVALID;
+    }
+    *ret_request = request;
+    return ES_OK;
+}
