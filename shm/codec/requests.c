@@ -1,7 +1,7 @@
 #include "shm/codec/requests.h"
 
 /* Elements of a request, the version and the verb included, by verb. */
-static const uint32_t request_counts[] = {0, 3, 4, 6, 5, 5, 3, 2, 5, 8, 5, 5, 5, 5, 6, 2, 5, 4};
+static const uint32_t request_counts[] = {0, 3, 4, 6, 5, 5, 3, 2, 5, 8, 5, 5, 5, 5, 6, 2, 4, 4};
 
 #define VERB_MAX ES_VERB_KV_EXPORT
 #define PREFIX_SIZE_MAX (ES_CATEGORY_SIZE_MAX + 1U) /* a category and its ':' or '*' */
@@ -55,8 +55,7 @@ static void read_requests_write(struct es_pack *pack, const struct es_request *r
         es_pack_uint(pack, request->as.streams.count);
         break;
     case ES_VERB_VERIFY:
-        es_pack_uint(pack, request->as.verify.from_commit_position);
-        es_pack_uint(pack, request->as.verify.from_phase);
+        bytes_write(pack, request->as.verify.cursor);
         es_pack_uint(pack, request->as.verify.budget_ms);
         break;
     default: break;
@@ -193,12 +192,17 @@ static struct es_text bounded_read(struct reading *reading, uint32_t size_max)
     return text;
 }
 
+static struct es_bytes bytes_read(struct reading *reading, uint32_t size_max)
+{
+    struct es_bytes bytes = es_unpack_bin(&reading->unpack, UINT32_MAX);
+
+    require(reading, bytes.size <= size_max);
+    return bytes;
+}
+
 static struct es_bytes key_read(struct reading *reading)
 {
-    struct es_bytes key = es_unpack_bin(&reading->unpack, UINT32_MAX);
-
-    require(reading, key.size <= ES_KEY_SIZE_MAX);
-    return key;
+    return bytes_read(reading, ES_KEY_SIZE_MAX);
 }
 
 static uint32_t number_read(struct reading *reading, uint32_t min, uint32_t max)
@@ -261,8 +265,7 @@ static void read_requests_read(struct reading *reading, struct es_request *reque
         request->as.streams.count = count_read(reading);
         break;
     case ES_VERB_VERIFY:
-        request->as.verify.from_commit_position = es_unpack_uint(unpack);
-        request->as.verify.from_phase = number_read(reading, 0, UINT32_MAX);
+        request->as.verify.cursor = bytes_read(reading, ES_VERIFY_CURSOR_MAX);
         request->as.verify.budget_ms = number_read(reading, 1, ES_REQUEST_BUDGET_MS_MAX);
         break;
     default: break;
