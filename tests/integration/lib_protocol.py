@@ -177,7 +177,7 @@ class Requests(Peer):
 
 
 class Subscription(Peer):
-    """The SUB side. The broker sends everything: the subscriber chooses by the topic's beginning."""
+    """The SUB side. The broker sends everything; the subscriber chooses by topic."""
 
     def __init__(self, run_dir, *prefixes):
         super().__init__(os.path.join(run_dir, "events.sock"), SUB)

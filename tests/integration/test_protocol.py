@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A client written from the documents alone talks to the broker; and nothing malformed, cut short or
-random takes the broker down: each gets an answer, and the next sound request is served."""
+"""A client written from the documents alone talks to the broker; and nothing malformed, cut short
+or random takes the broker down: each gets an answer, and the next sound request is served."""
 
 import hashlib
 import os
