@@ -23,6 +23,8 @@
 #define PUBLISHER_QUEUE_BYTES_MAX (16u << 20)
 
 #define SWEEP_INTERVAL_NS 10000000u      /* a lane published but without ticket for so long is swept */
+#define ANCHOR_DELAY_NS 5000000u        /* from a commit to the write of the anchor */
+#define OS_SYNC_INTERVAL_NS 1000000000u /* durability os: from a commit to the sync of the log */
 #define HEARTBEAT_BUSY_NS 100000000u     /* at most so long after a commit */
 #define HEARTBEAT_IDLE_NS 1000000000u    /* and so long without one */
 #define HEARTBEAT_CATEGORIES_MAX 64u

@@ -1,0 +1,162 @@
+/*
+ * The broker's side of shared memory: the control page, a ring for each user
+ * and a lane for each producer handle; made, handed out, found again after a
+ * restart, taken back. Here is the broker's doubt about each lane: its private
+ * cursor, whether it is believed, whether its owner lives.
+ *
+ * What it does not do: speak over the control socket (control.h), fetch records
+ * (drain.h), decide what is durable (committer.h).
+ *
+ * Threads. The commit thread alone; others come by inbox_call().
+ */
+#ifndef BROKER_LANES_H
+#define BROKER_LANES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "broker/batch.h"
+#include "broker/counters.h"
+#include "shm/codec/last_record.h"
+#include "shm/control.h"
+#include "shm/lane_reader.h"
+#include "shm/ring.h"
+#include "shm/segment.h"
+
+/* Private; see lanes_state.h. */
+struct lanes;
+
+/* A user's ring, and how far batches have come with it. */
+struct lane_ring {
+    bool is_open;
+    uint32_t index;
+    uint32_t uid;
+    uint64_t ring_id;
+    struct es_segment segment;
+    struct es_ring_reader reader;
+    uint64_t done_cursor;   /* every ticket below it is in a batch, or stale */
+    uint64_t touched_batch; /* the newest batch with a ticket of it */
+    /* The ticket in hand: records of 'lane' up to 'until' are still to be taken. */
+    struct lane *lane;
+    uint64_t until;
+    bool has_ticket;
+    uint32_t lane_count;
+};
+
+struct lane {
+    bool is_open;
+    bool order_broken; /* an ordered record was refused: see ES_RECORD_ORDERED */
+    bool owner_gone;   /* its process has ended */
+    uint32_t index;
+    uint32_t uid;
+    pid_t pid;
+    uint64_t pid_start_time;
+    uint64_t incarnation;
+    struct lane_ring *ring;
+    struct es_segment segment;
+    struct es_lane_reader reader;
+    uint64_t done_sequence; /* records up to it are in a batch ... */
+    uint32_t done_offset;   /* ... and the next one begins here */
+    uint64_t touched_batch;
+    int64_t backlog_since_ns; /* 0: nothing waits without a ticket */
+    char name[ES_PRODUCER_NAME_BYTES_MAX + 1]; /* of the client, for people */
+};
+
+struct lanes_config {
+    int directory_fd; /* of the segment directory; outlives it */
+    gid_t group;      /* ES_GROUP_NONE: the owner alone */
+    struct es_control_identity identity;
+    struct counters *counters;
+};
+
+/* What a former broker has left in the segment directory. */
+struct lanes_remains {
+    bool is_usable; /* same store, boot, layout and geometry */
+    struct es_control_identity identity;
+    struct es_control_head head;
+};
+
+/* Looks at the control page of a former broker and changes no byte. */
+void lanes_look(int directory_fd, const struct lanes_config *config,
+                struct lanes_remains *ret_remains);
+
+/*
+ * Makes a new generation of shared memory.
+ * ES_NO_SPACE, ES_E_IO, ES_E_PERMISSION: as the system says; errno is kept.
+ */
+ES_MUST_USE enum es_status lanes_new(const struct lanes_config *config,
+                                     const struct es_control_head *head,
+                                     struct lanes **ret_lanes);
+
+/*
+ * Takes over what a former broker left. 'ahead' holds, for each ring and lane
+ * that batches after remains->head have touched, how far they came. Lanes and
+ * rings that cannot be believed are given up and logged; the others go on.
+ */
+ES_MUST_USE enum es_status lanes_take_over(const struct lanes_config *config,
+                                           const struct es_control_head *head,
+                                           const struct es_last *ahead, struct lanes **ret_lanes);
+
+/* Leaves the files in place, for a successor. NULL is fine. */
+void lanes_free(struct lanes *lanes);
+
+void lanes_set_state(struct lanes *lanes, enum es_broker_state state);
+
+/* ---- handing out ------------------------------------------------------- */
+
+struct lanes_attachment {
+    uint32_t lane_index;
+    uint64_t incarnation;
+    uint32_t ring_index;
+    int control_fd; /* read-only; all three are the caller's to close */
+    int ring_fd;
+    int lane_fd;
+};
+
+/*
+ * Makes a lane for a process. ES_E_LIMIT: all are taken. ES_NO_SPACE: shared
+ * memory is full. ES_E_IO: a system call failed; errno is kept.
+ */
+ES_MUST_USE enum es_status lanes_attach(struct lanes *lanes, uint32_t uid, pid_t pid,
+                                        uint64_t pid_start_time, const char *name,
+                                        struct lanes_attachment *ret_attachment);
+
+/* Called for each open lane: whose it is. */
+typedef void (*lanes_owner_fn)(void *context, uint32_t index, uint64_t incarnation, pid_t pid,
+                               uint64_t pid_start_time);
+void lanes_visit_owners(struct lanes *lanes, lanes_owner_fn visit, void *context);
+
+/* The owner's process has ended: what it has published is still taken. */
+void lanes_owner_gone(struct lanes *lanes, uint32_t index, uint64_t incarnation);
+
+/* ---- for drain.h and committer.h --------------------------------------- */
+
+struct lane_ring *lanes_ring(struct lanes *lanes, uint32_t index);
+
+/* NULL: no such lane is open. */
+struct lane *lanes_lane(struct lanes *lanes, uint32_t index);
+
+/* Ends the use of a lane that broke a rule, and logs it. */
+void lanes_evict(struct lanes *lanes, struct lane *lane);
+
+/* Takes back the lanes that are closed, evicted or ownerless and fully answered. */
+void lanes_tidy(struct lanes *lanes);
+
+/* What the batch has touched, as it stands now: the content of its 'Last'. */
+void lanes_fill_last(struct lanes *lanes, uint64_t batch_number, struct es_last *ret_last);
+
+/* The control page says that the batch is durable: cursors, lanes, then the head. */
+void lanes_advance(struct lanes *lanes, const struct es_last *last,
+                   const struct es_control_head *head);
+
+/* Frees the ring's slots that the batch has used up. */
+void lanes_free_slots(struct lanes *lanes, const struct es_last *last);
+
+/* Answers the records of the batch, and then wakes who sleeps. */
+void lanes_acknowledge(struct lanes *lanes, const struct es_last *last);
+
+/* Records that wait in all lanes, taken or not. */
+uint64_t lanes_backlog(struct lanes *lanes);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * Which process it was: a PID together with the time the process started, for a
+ * PID alone is reused. Unreadable is not dead: /proc may hide other users.
+ *
+ * Threads. Any.
+ */
+#ifndef BROKER_PROCESS_H
+#define BROKER_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Clock ticks after boot (field 22 of /proc/PID/stat); 0: cannot be read. */
+uint64_t process_start_time(pid_t pid);
+
+/*
+ * A descriptor that becomes readable when the process ends, or -1: then it has
+ * ended already, if '*ret_gone', or it cannot be watched. 'start_time' 0 is unknown.
+ */
+int process_watch(pid_t pid, uint64_t start_time, bool *ret_gone);
+
+#endif
