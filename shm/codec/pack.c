@@ -30,6 +30,7 @@ static inline int put(struct es_pack *pack, const void *bytes, size_t size)
 #define msgpack_pack_inline_func_fixint(name) static inline int template_fix##name
 #define msgpack_pack_user struct es_pack *
 #define msgpack_pack_append_buffer(user, buffer, size) return put(user, buffer, size)
+#define msgpack_pack_ext template_ext /* the template of msgpack-c 6 calls it by this name */
 #include <msgpack/timestamp.h>
 
 #include <msgpack/pack_template.h>
