@@ -60,7 +60,7 @@ void es_doorbell_wake(struct es_doorbell *doorbell)
 {
     (void)atomic_fetch_add_explicit(&doorbell->word, 1, memory_order_seq_cst);     /* [R1] [D2] */
     if (atomic_load_explicit(&doorbell->is_sleeping, memory_order_seq_cst) != 0) { /* [D2] */
-        es_futex_wake(&doorbell->word, false);
+        (void)es_futex_wake(&doorbell->word, false);
     }
 }
 
@@ -74,7 +74,7 @@ void es_doorbell_ring(struct es_ring *ring)
     }
     /* this order: whoever dies in between has rung, or leaves it to the next */
     (void)atomic_fetch_add_explicit(&file->bell, 1, memory_order_release);
-    es_futex_wake(&file->bell, true);
+    (void)es_futex_wake(&file->bell, true);
     (void)atomic_compare_exchange_strong_explicit(&file->sleeping, &sleep_number, 0,
                                                   memory_order_relaxed, memory_order_relaxed);
 }

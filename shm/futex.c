@@ -95,9 +95,9 @@ enum es_status es_futex_wait(const struct es_futex_word *words, uint32_t count, 
     return wait_first_briefly(words, deadline_ns);
 }
 
-void es_futex_wake(const _Atomic uint32_t *word, bool is_shared)
+bool es_futex_wake(const _Atomic uint32_t *word, bool is_shared)
 {
     int operation = FUTEX_WAKE | (is_shared ? 0 : FUTEX_PRIVATE_FLAG);
 
-    (void)syscall(SYS_futex, (const void *)word, operation, INT_MAX, NULL, NULL, 0);
+    return syscall(SYS_futex, (const void *)word, operation, INT_MAX, NULL, NULL, 0) > 0;
 }

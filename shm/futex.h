@@ -46,8 +46,9 @@ int64_t es_deadline_after_ns(int64_t timeout_ns);
 ES_MUST_USE enum es_status es_futex_wait(const struct es_futex_word *words, uint32_t count,
                                          int64_t deadline_ns);
 
-/* Wakes everybody who sleeps on 'word'. About 400 ns even when nobody does. */
-void es_futex_wake(const _Atomic uint32_t *word, bool is_shared);
+/* Wakes everybody who sleeps on 'word', and says whether anybody did. About 400 ns
+ * even when nobody does. */
+bool es_futex_wake(const _Atomic uint32_t *word, bool is_shared);
 
 /* Tells the processor that this is a spinning loop. */
 static inline void es_cpu_relax(void)

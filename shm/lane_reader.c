@@ -205,10 +205,11 @@ void es_lane_wake(struct es_lane_reader *reader)
     struct es_lane_file *file = reader->file;
     uint32_t wait_number = atomic_load_explicit(&file->waiting, memory_order_seq_cst); /* [D1] */
 
-    if (wait_number != 0) {
-        es_futex_wake((const _Atomic uint32_t *)(const void *)&file->acked, true);
-        /* that sleep only: the producer may have begun its next one already */
-        (void)atomic_compare_exchange_strong_explicit(&file->waiting, &wait_number, 0,
-                                                      memory_order_relaxed, memory_order_relaxed);
+    if (wait_number == 0 ||
+        !es_futex_wake((const _Atomic uint32_t *)(const void *)&file->acked, true)) {
+        return; /* not asleep yet, perhaps: then 'waiting' must stay for the next ack */
     }
+    /* that sleep only: the producer may have begun its next one already */
+    (void)atomic_compare_exchange_strong_explicit(&file->waiting, &wait_number, 0,
+                                                  memory_order_relaxed, memory_order_relaxed);
 }

@@ -214,7 +214,7 @@ enum es_status es_lane_wait(struct es_lane_writer *writer, uint64_t sequence, in
 void es_lane_interrupt(_Atomic uint32_t *interrupt)
 {
     (void)atomic_fetch_add_explicit(interrupt, 1, memory_order_release);
-    es_futex_wake(interrupt, false);
+    (void)es_futex_wake(interrupt, false);
 }
 
 void es_lane_close(struct es_lane_writer *writer)

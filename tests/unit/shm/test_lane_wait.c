@@ -111,12 +111,30 @@ static void an_ack_wakes_the_wait_that_sleeps(void **state)
     }
 }
 
+/* A restarted broker wakes every lane, though nothing is newly acked. A producer that
+ * is about to sleep, but does not sleep yet, must still be woken by the next ack. */
+static void a_wake_that_finds_nobody_asleep_does_not_cancel_the_next(void **state)
+{
+    struct one_lane f;
+
+    (void)state;
+    one_lane_open(&f, 4);
+    one_lane_publish(&f, 1);
+    atomic_store(&f.writer.file->waiting, 5); /* announced; not in the kernel yet */
+    es_lane_wake(&f.reader);
+    assert_int_equal(atomic_load(&f.writer.file->waiting), 5);
+    one_lane_attach_reader(&f, 0, 0, ES_OK);
+    assert_int_equal(atomic_load(&f.writer.file->waiting), 5);
+    one_lane_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_wait_ends_with_its_deadline),
         cmocka_unit_test(an_interrupt_before_the_wait_is_not_lost),
         cmocka_unit_test(an_interrupt_ends_a_wait_that_sleeps),
+        cmocka_unit_test(a_wake_that_finds_nobody_asleep_does_not_cancel_the_next),
         cmocka_unit_test(an_ack_wakes_the_wait_that_sleeps),
     };
 
