@@ -344,7 +344,7 @@ class Malformed(Case):
         self.assert_serves()
 
     def test_random_changes_to_sound_requests_are_all_answered(self):
-        seed = int(os.environ.get("ES_SEED", random.randrange(1 << 32)))
+        seed = int(os.environ.get("ES_SEED", str(random.randrange(1 << 32))), 0)
         print("seed %d (ES_SEED=%d runs it again)" % (seed, seed), flush=True)
         chance = random.Random(seed)
         for _ in range(2000):

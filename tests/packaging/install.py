@@ -169,7 +169,7 @@ class InstalledCopy(unittest.TestCase):
     def test_man_pages_are_installed_and_well_formed(self):
         for page in ("man1/esbroker.1", "man1/esctl.1", "man1/esbench.1", "man7/eventspine.7"):
             path = self.only("share/man/" + page)
-            self.assertTrue(os.path.exists(os.path.join(SOURCE_DIR, "docs/man", page[5:])))
+            self.assertTrue(os.path.exists(os.path.join(SOURCE_DIR, "tools/man", page[5:])))
             with open(path, encoding="utf-8") as file:
                 text = file.read()
             for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "SEE ALSO"):

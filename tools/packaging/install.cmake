@@ -27,8 +27,8 @@ install(FILES ${es_generated}/eventspine.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/
 install(FILES ${es_generated}/eventspine-config.cmake ${es_generated}/eventspine-config-version.cmake
     DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/eventspine)
 
-file(GLOB es_man_pages CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/man/*.1
-    ${PROJECT_SOURCE_DIR}/docs/man/*.7)
+file(GLOB es_man_pages CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/man/*.1
+    ${PROJECT_SOURCE_DIR}/tools/man/*.7)
 foreach(page ${es_man_pages})
     cmake_path(GET page EXTENSION LAST_ONLY section)
     string(SUBSTRING ${section} 1 1 section)
