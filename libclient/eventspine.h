@@ -74,24 +74,29 @@ struct es_connection_options {
 ES_API ES_MUST_USE enum es_status es_connection_open(const struct es_connection_options *options,
                                                      struct es_connection **ret_connection);
 
-/* Closes it; NULL is fine. Handles made from it must be closed before. */
+/* Closes it; NULL is fine. Handles made from it are to be closed before; those that
+ * are not go on to work, and the last one closed lets go of everything. */
 ES_API void es_connection_close(struct es_connection *connection);
 
 /* Ends every wait of this connection's handles with ES_INTERRUPTED, now and for
- * each later wait until es_connection_resume(). Any thread; async-signal-safe. */
+ * each later wait until es_connection_resume(); es_consumer_next() with a timeout,
+ * es_reader_next() and appends that are yet to be sent return it even if they need
+ * not wait. Any thread; async-signal-safe. */
 ES_API void es_connection_interrupt(struct es_connection *connection);
 ES_API void es_connection_resume(struct es_connection *connection);
 
 /* What the last failed call of this thread on this connection or a handle of it
- * has to say, for a person: names the thing and the way out. Never NULL. */
+ * has to say, for a person: names the thing and the way out. Never NULL. With NULL:
+ * of the last es_connection_open() that failed. ES_FULL, ES_EMPTY and ES_TIMEOUT say
+ * nothing. */
 ES_API const char *es_connection_error(const struct es_connection *connection);
 
 /* The run directory in use; valid as long as the connection. */
 ES_API const char *es_connection_run_dir(const struct es_connection *connection);
 
 struct es_store_head {
-    uint64_t position;    /* of the last event; 0: the store is empty */
-    uint64_t epoch;       /* of the history; see docs/architecture.md */
+    uint64_t position; /* of the last event; 0: the store is empty */
+    uint64_t epoch;    /* of the history; see docs/architecture.md */
     uint64_t commit_number;
     uint64_t start_number; /* how often a broker has started on this store */
     uint8_t store_hash[ES_HASH_BYTES];
@@ -148,13 +153,13 @@ struct es_event_input {
 };
 
 struct es_receipt {
-    uint64_t position;      /* of the transaction's last event; 0: it had only keys */
-    uint64_t sequence;      /* of that event in its stream */
+    uint64_t position; /* of the transaction's last event; 0: it had only keys */
+    uint64_t sequence; /* of that event in its stream */
     uint64_t tick;
     uint64_t commit_number;
     uint64_t epoch;
-    uint64_t time_us;       /* of the commit */
-    uint64_t revision;      /* of the last key written; 0: it had only events */
+    uint64_t time_us;                  /* of the commit */
+    uint64_t revision;                 /* of the last key written; 0: it had only events */
     uint8_t hash[ES_HASH_BYTES];       /* of that event */
     uint8_t store_hash[ES_HASH_BYTES]; /* of the whole history up to its commit */
     uint8_t store_id[ES_STORE_ID_BYTES];
@@ -162,8 +167,8 @@ struct es_receipt {
 
 /* Why a transaction was not stored. */
 struct es_refusal {
-    uint32_t reason;    /* enum es_reason, in words from es_refusal_text() */
-    uint32_t operation; /* index of the operation that failed */
+    uint32_t reason;          /* enum es_reason, in words from es_refusal_text() */
+    uint32_t operation;       /* index of the operation that failed */
     uint64_t actual_sequence; /* of the stream; 0: it does not exist */
     uint64_t actual_revision; /* of the key; 0: it does not exist */
     uint8_t actual_hash[ES_HASH_BYTES];
@@ -173,18 +178,18 @@ struct es_refusal {
 ES_API const char *es_refusal_text(const struct es_refusal *refusal);
 
 struct es_outcome {
-    enum es_status status; /* as of es_producer_append() */
-    uint64_t ticket;       /* what es_producer_submit() had returned */
+    enum es_status status;     /* as of es_producer_append() */
+    uint64_t ticket;           /* what es_producer_submit() had returned */
     struct es_receipt receipt; /* status ES_OK */
     struct es_refusal refusal; /* status positive */
 };
 
 struct es_producer_options {
-    const char *name;        /* NULL: unnamed. A named producer appends exactly once */
-    uint32_t in_flight_max;  /* 0: as many as the broker allows */
-    bool ordered;            /* after a refusal the following ones are refused too, with
+    const char *name;       /* NULL: unnamed. Named producers are yet to come: ES_E_INVALID */
+    uint32_t in_flight_max; /* 0: as many as the broker allows */
+    bool ordered;           /* after a refusal the following ones are refused too, with
                                 ES_PREVIOUS_FAILED, until es_producer_resume_order() */
-    uint64_t timeout_ns;     /* for attaching; 0: the connection's */
+    uint64_t timeout_ns;    /* for attaching; 0: the connection's */
 };
 
 /*
@@ -199,7 +204,8 @@ ES_API ES_MUST_USE enum es_status es_producer_open(struct es_connection *connect
                                                    struct es_producer **ret_producer);
 
 /* Gives the lane back. What is in flight is still committed, its outcome is not
- * told; es_producer_flush() first. NULL is fine. */
+ * told; es_producer_flush() first. NULL is fine. Does nothing while another thread
+ * is inside a call on it; that is so for every closing function. */
 ES_API void es_producer_close(struct es_producer *producer);
 
 /* Largest payload that fits into a transaction with one event, for a stream and
@@ -214,26 +220,33 @@ ES_API size_t es_producer_payload_bytes_max(const struct es_producer *producer);
  * was broken. ES_NO_SPACE, ES_NOT_SERVING, ES_PREVIOUS_FAILED, ES_FENCED: not
  * stored. ES_FULL: too much in flight, nothing was sent.
  * ES_E_TOO_LARGE: it can never fit; nothing was sent.
- * ES_E_UNKNOWN: the deadline passed, or the broker's memory is gone, after it was
- * sent: it may be stored, now or later. Ask before appending again.
+ * ES_E_UNKNOWN: the deadline passed, the wait was interrupted, or the broker's
+ * memory is gone, after it was sent: it may be stored, now or later. Look before
+ * appending again. ES_INTERRUPTED: nothing was sent.
+ * ES_E_UNREACHABLE and others of es_producer_open(): the broker's memory was gone
+ * before, and attaching anew failed; nothing was sent.
  */
-ES_API ES_MUST_USE enum es_status
-es_producer_append(struct es_producer *producer, const char *stream,
-                   const struct es_expectation *expectation, const struct es_event_input *events,
-                   size_t count, uint64_t timeout_ns, struct es_outcome *ret_outcome);
+ES_API ES_MUST_USE enum es_status es_producer_append(struct es_producer *producer,
+                                                     const char *stream,
+                                                     const struct es_expectation *expectation,
+                                                     const struct es_event_input *events,
+                                                     size_t count, uint64_t timeout_ns,
+                                                     struct es_outcome *ret_outcome);
 
 /* As es_producer_append(), but returns when the broker has been given it; the
  * outcome comes from es_producer_poll(), in the order of submission.
  * ES_FULL: in_flight_max are in flight, or the lane is full: poll first. */
-ES_API ES_MUST_USE enum es_status
-es_producer_submit(struct es_producer *producer, const char *stream,
-                   const struct es_expectation *expectation, const struct es_event_input *events,
-                   size_t count, uint64_t *ret_ticket);
+ES_API ES_MUST_USE enum es_status es_producer_submit(struct es_producer *producer,
+                                                     const char *stream,
+                                                     const struct es_expectation *expectation,
+                                                     const struct es_event_input *events,
+                                                     size_t count, uint64_t *ret_ticket);
 
 /* Takes up to 'capacity' outcomes, oldest first; waits for the first one only.
  * ES_EMPTY: nothing is in flight. ES_TIMEOUT: none has come.
- * ES_E_UNKNOWN: the broker's memory is gone; what was in flight is returned
- * with that status, and the next call attaches anew. */
+ * ES_INTERRUPTED: nothing was taken. ES_E_UNKNOWN: the broker's memory is gone; the
+ * '*ret_count' outcomes taken have that status too (never mixed with others in one
+ * call), and the next submission attaches anew. */
 ES_API ES_MUST_USE enum es_status es_producer_poll(struct es_producer *producer,
                                                    struct es_outcome *outcomes, size_t capacity,
                                                    uint64_t timeout_ns, size_t *ret_count);
@@ -243,7 +256,7 @@ ES_API ES_MUST_USE enum es_status es_producer_poll(struct es_producer *producer,
 ES_API ES_MUST_USE enum es_status es_producer_flush(struct es_producer *producer,
                                                     uint64_t timeout_ns);
 
-/* How many are in flight: submitted and not yet polled. */
+/* How many outcomes are still to be polled. */
 ES_API size_t es_producer_in_flight(const struct es_producer *producer);
 
 /* The next submission starts a new order after a refusal (options.ordered). */
@@ -256,10 +269,11 @@ ES_API ES_MUST_USE enum es_status es_producer_resume_order(struct es_producer *p
  *
  * ES_FULL, ES_E_TOO_LARGE as above. '*ret_payload' has 'payload_bytes' writable bytes.
  */
-ES_API ES_MUST_USE enum es_status
-es_producer_reserve(struct es_producer *producer, const char *stream,
-                    const struct es_expectation *expectation, uint64_t tick, const char *type,
-                    size_t payload_bytes, void **ret_payload);
+ES_API ES_MUST_USE enum es_status es_producer_reserve(struct es_producer *producer,
+                                                      const char *stream,
+                                                      const struct es_expectation *expectation,
+                                                      uint64_t tick, const char *type,
+                                                      size_t payload_bytes, void **ret_payload);
 ES_API ES_MUST_USE enum es_status es_producer_publish(struct es_producer *producer,
                                                       uint64_t *ret_ticket);
 ES_API void es_producer_abandon(struct es_producer *producer);
@@ -277,18 +291,21 @@ enum es_key_family {
 ES_API ES_MUST_USE enum es_status es_transaction_begin(struct es_producer *producer,
                                                        struct es_transaction **ret_transaction);
 /* ES_E_TOO_LARGE: it does not fit any more; the transaction is as before. */
-ES_API ES_MUST_USE enum es_status
-es_transaction_append(struct es_transaction *transaction, const char *stream,
-                      const struct es_expectation *expectation,
-                      const struct es_event_input *events, size_t count);
-ES_API ES_MUST_USE enum es_status
-es_transaction_put(struct es_transaction *transaction, enum es_key_family family,
-                   const char *name_space, const char *key, uint64_t expected_revision,
-                   const void *value, size_t value_bytes);
+ES_API ES_MUST_USE enum es_status es_transaction_append(struct es_transaction *transaction,
+                                                        const char *stream,
+                                                        const struct es_expectation *expectation,
+                                                        const struct es_event_input *events,
+                                                        size_t count);
+ES_API ES_MUST_USE enum es_status es_transaction_put(struct es_transaction *transaction,
+                                                     enum es_key_family family,
+                                                     const char *name_space, const char *key,
+                                                     uint64_t expected_revision, const void *value,
+                                                     size_t value_bytes);
 /* An expected revision of ES_REVISION_ANY still wants the key to be there. */
-ES_API ES_MUST_USE enum es_status
-es_transaction_delete(struct es_transaction *transaction, enum es_key_family family,
-                      const char *name_space, const char *key, uint64_t expected_revision);
+ES_API ES_MUST_USE enum es_status es_transaction_delete(struct es_transaction *transaction,
+                                                        enum es_key_family family,
+                                                        const char *name_space, const char *key,
+                                                        uint64_t expected_revision);
 /* Sends it; statuses as of es_producer_append(), ES_NOT_FOUND for a key to delete
  * that is not there. The transaction is over, whatever the status, except for
  * ES_FULL, which leaves it open. */
@@ -310,7 +327,7 @@ struct es_event {
     uint64_t position;
     uint64_t sequence;
     uint64_t tick;
-    uint64_t time_us; /* of its commit */
+    uint64_t time_us;             /* of its commit */
     const uint8_t *previous_hash; /* 32 bytes, or NULL at the start of a stream */
     const uint8_t *hash;          /* 32 bytes: recomputed and found equal */
 };
@@ -327,7 +344,9 @@ ES_API ES_MUST_USE enum es_status es_reader_open_stream(struct es_connection *co
                                                         struct es_reader **ret_reader);
 
 /* Reads the whole store, or the categories named by 'filter' ("v:b:L0:d" one
- * category; a text that ends in '*' all that begin so; NULL all), by position. */
+ * category; a text that ends in '*' all that begin so, the model not included;
+ * NULL all), by position.
+ * ES_E_INVALID: the filter is none of these. */
 ES_API ES_MUST_USE enum es_status es_reader_open_all(struct es_connection *connection,
                                                      const char *filter, uint64_t from_position,
                                                      struct es_reader **ret_reader);
@@ -338,8 +357,9 @@ ES_API ES_MUST_USE enum es_status es_reader_open_all(struct es_connection *conne
  * reader too, the link as well.
  *
  * ES_EMPTY: the end, as of es_reader_consistent_position(); a later call looks again.
- * ES_NOT_FOUND: no such stream, or not that sequence.
- * ES_E_CORRUPT: damage, told with its position by es_connection_error().
+ * ES_NOT_FOUND: no such stream, or not that sequence. ES_INTERRUPTED.
+ * ES_E_CORRUPT: damage, told with its position by es_connection_error(); the reader
+ * does not go past it. ES_E_UNREACHABLE: as es_store_head(); call again.
  */
 ES_API ES_MUST_USE enum es_status es_reader_next(struct es_reader *reader,
                                                  struct es_event *ret_event);
@@ -375,11 +395,11 @@ ES_API void es_consumer_close(struct es_consumer *consumer);
  * ES_TIMEOUT: none in time (at once where timeout_ns is 0).
  * ES_REGRESSED: the broker has started again on an older or another history.
  * ES_E_CORRUPT: damage at the next position. ES_E_UNREACHABLE: the broker is
- * gone; calling again goes on where it was, once one is back.
+ * gone; calling again goes on where it was, once one is back (it is looked for once
+ * a second). A restart of a few seconds may pass unnoticed.
  */
 ES_API ES_MUST_USE enum es_status es_consumer_next(struct es_consumer *consumer,
-                                                   uint64_t timeout_ns,
-                                                   struct es_event *ret_event);
+                                                   uint64_t timeout_ns, struct es_event *ret_event);
 
 /* A descriptor for poll(2): readable when es_consumer_next(..., 0) is worth
  * calling. Read nothing from it. After it became readable, or after opening,
@@ -391,9 +411,9 @@ struct es_consumer_state {
     uint64_t position;      /* last position delivered, or known to hold nothing for the filter */
     uint64_t head_position; /* of the store, as last heard */
     uint64_t epoch;
-    uint64_t repairs;       /* how often a gap was found and filled by reading */
-    uint64_t live_events;   /* delivered from publication */
-    uint64_t read_events;   /* delivered by reading */
+    uint64_t repairs;     /* how often a gap was found and filled by reading */
+    uint64_t live_events; /* delivered from publication */
+    uint64_t read_events; /* delivered by reading */
 };
 ES_API void es_consumer_state(const struct es_consumer *consumer,
                               struct es_consumer_state *ret_state);
@@ -408,18 +428,20 @@ struct es_snapshot {
     uint64_t version;  /* of the projection's code, the caller's own counting */
     uint64_t created_us;
     size_t state_bytes;
-    bool valid; /* the event it is bound to is still that one */
+    bool valid;                  /* the event it is bound to is still that one */
     uint8_t hash[ES_HASH_BYTES]; /* of that event */
 };
 
 /* Binds 'state' to an event. ES_NOT_FOUND: the stream has no such sequence. */
-ES_API ES_MUST_USE enum es_status
-es_snapshot_save(struct es_connection *connection, const char *stream, uint64_t tick,
-                 uint64_t sequence, const char *projection, uint64_t version, const void *state,
-                 size_t state_bytes);
+ES_API ES_MUST_USE enum es_status es_snapshot_save(struct es_connection *connection,
+                                                   const char *stream, uint64_t tick,
+                                                   uint64_t sequence, const char *projection,
+                                                   uint64_t version, const void *state,
+                                                   size_t state_bytes);
 
 /* The newest valid one at or before 'tick' (UINT64_MAX: the newest). '*ret_state'
- * is the caller's, to be freed with es_free(). ES_NOT_FOUND: none. */
+ * is the caller's, to be freed with es_free(), and with it the texts of
+ * '*ret_snapshot'. ES_NOT_FOUND: none. */
 ES_API ES_MUST_USE enum es_status es_snapshot_load(struct es_connection *connection,
                                                    const char *stream, uint64_t tick,
                                                    const char *projection,
@@ -429,16 +451,15 @@ ES_API ES_MUST_USE enum es_status es_snapshot_load(struct es_connection *connect
 typedef bool es_snapshot_visitor(void *context, const struct es_snapshot *snapshot);
 
 /* Visits the snapshots of all streams whose text begins with 'prefix'. */
-ES_API ES_MUST_USE enum es_status es_snapshots(struct es_connection *connection,
-                                               const char *prefix, es_snapshot_visitor *visit,
-                                               void *context);
+ES_API ES_MUST_USE enum es_status es_snapshots(struct es_connection *connection, const char *prefix,
+                                               es_snapshot_visitor *visit, void *context);
 
 /* Deletes those of 'tick' (UINT64_MAX: of every tick) and 'projection' (NULL: of
- * every projection). ES_NOT_FOUND: there was none. */
+ * every projection). ES_NOT_FOUND: there was none. ES_E_UNKNOWN: the connection
+ * broke before the answer came. */
 ES_API ES_MUST_USE enum es_status es_snapshot_delete(struct es_connection *connection,
                                                      const char *stream, uint64_t tick,
-                                                     const char *projection,
-                                                     uint64_t *ret_deleted);
+                                                     const char *projection, uint64_t *ret_deleted);
 
 ES_API void es_free(void *memory);
 
@@ -446,14 +467,16 @@ ES_API void es_free(void *memory);
 
 /* Put and delete of one key; for several at once, or together with events, use a
  * transaction. ES_CONFLICT: the revision is another ('ret_outcome->refusal'). */
-ES_API ES_MUST_USE enum es_status
-es_key_put(struct es_producer *producer, enum es_key_family family, const char *name_space,
-           const char *key, uint64_t expected_revision, const void *value, size_t value_bytes,
-           uint64_t timeout_ns, struct es_outcome *ret_outcome);
-ES_API ES_MUST_USE enum es_status
-es_key_delete(struct es_producer *producer, enum es_key_family family, const char *name_space,
-              const char *key, uint64_t expected_revision, uint64_t timeout_ns,
-              struct es_outcome *ret_outcome);
+ES_API ES_MUST_USE enum es_status es_key_put(struct es_producer *producer,
+                                             enum es_key_family family, const char *name_space,
+                                             const char *key, uint64_t expected_revision,
+                                             const void *value, size_t value_bytes,
+                                             uint64_t timeout_ns, struct es_outcome *ret_outcome);
+ES_API ES_MUST_USE enum es_status es_key_delete(struct es_producer *producer,
+                                                enum es_key_family family, const char *name_space,
+                                                const char *key, uint64_t expected_revision,
+                                                uint64_t timeout_ns,
+                                                struct es_outcome *ret_outcome);
 
 /* '*ret_value' is the caller's, to be freed with es_free(). ES_NOT_FOUND: none. */
 ES_API ES_MUST_USE enum es_status es_key_get(struct es_connection *connection,
@@ -471,7 +494,8 @@ ES_API ES_MUST_USE enum es_status es_keys(struct es_connection *connection,
 
 /* ---------------------------------------------------------------- status -- */
 
-/* One counter or setting of the broker: a number, or text where 'text' is not NULL. */
+/* One counter or setting of the broker: a number, or text where 'text' is not NULL.
+ * The members of a list come one by one as name.0, name.1 and so on. */
 typedef bool es_status_visitor(void *context, const char *name, uint64_t number, const char *text);
 ES_API ES_MUST_USE enum es_status es_broker_status(struct es_connection *connection,
                                                    es_status_visitor *visit, void *context);

@@ -42,10 +42,10 @@ enum es_verb { /* docs/protocol.md */
 /* One reply whose beginning, [1, status, position, ...], has been checked. */
 struct es_reply {
     struct es_message message;
-    enum es_status status;    /* as the broker said it */
-    uint64_t position;        /* of the store, that the reply is consistent with */
-    uint32_t element_count;   /* after the position */
-    struct es_unpack unpack;  /* stands at the first of them */
+    enum es_status status;   /* as the broker said it */
+    uint64_t position;       /* of the store, that the reply is consistent with */
+    uint32_t element_count;  /* after the position */
+    struct es_unpack unpack; /* stands at the first of them */
 };
 
 void es_reply_free(struct es_reply *reply);

@@ -1,0 +1,277 @@
+#include "libclient/attach.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shm/codec/pack.h"
+#include "shm/codec/strict_msgpack.h"
+#include "shm/futex.h"
+
+#define DESCRIPTOR_COUNT 3u
+#define DESCRIPTOR_COUNT_MAX 16u /* a hostile peer may send more; all are closed */
+#define MESSAGE_BYTES_SHOWN 400
+
+/* What the broker answered, before anything of it is mapped. */
+struct grant {
+    int fds[DESCRIPTOR_COUNT_MAX]; /* control page, ring, lane */
+    uint32_t fd_count;
+    uint32_t lane_index;
+    uint64_t incarnation;
+    uint32_t ring_index;
+};
+
+static void close_descriptors(struct grant *grant)
+{
+    for (uint32_t i = 0; i < grant->fd_count; i++) {
+        if (grant->fds[i] >= 0) {
+            close(grant->fds[i]);
+        }
+    }
+    grant->fd_count = 0;
+}
+
+static enum es_status protocol_error(const struct es_connection *connection, const char *what)
+{
+    return es_fail(connection, ES_E_PROTOCOL, "%s/control.sock: %s; is that an Eventspine broker?",
+                   connection->run_dir, what);
+}
+
+static enum es_status hung_up(const struct es_connection *connection)
+{
+    return es_fail(connection, ES_E_UNREACHABLE,
+                   "%s/control.sock: the broker hung up before it answered; it may be stopping: "
+                   "try again",
+                   connection->run_dir);
+}
+
+/* Takes whatever descriptors came, so that none leaks. */
+static void take_descriptors(struct msghdr *message, struct grant *grant)
+{
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part != NULL;
+         part = CMSG_NXTHDR(message, part)) {
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        for (size_t at = CMSG_LEN(0); at + sizeof(int) <= part->cmsg_len; at += sizeof(int)) {
+            int fd;
+
+            memcpy(&fd, (const uint8_t *)part + at, sizeof fd);
+            if (grant->fd_count < DESCRIPTOR_COUNT_MAX) {
+                grant->fds[grant->fd_count++] = fd;
+            } else {
+                close(fd);
+            }
+        }
+    }
+}
+
+static enum es_status read_grant(const struct es_connection *connection, const uint8_t *bytes,
+                                 size_t size, struct grant *grant)
+{
+    struct es_unpack unpack;
+    struct es_text message;
+    uint32_t count;
+    int64_t status;
+
+    es_unpack_init(&unpack, bytes, size);
+    count = es_unpack_array_in(&unpack, 3, UINT32_MAX);
+    if (es_unpack_uint(&unpack) != 1) {
+        es_unpack_fail(&unpack);
+    }
+    status = es_unpack_int(&unpack);
+    message = es_unpack_str(&unpack, UINT32_MAX);
+    if (!es_unpack_ok(&unpack) || status < ES_E_EXISTS || status > ES_FENCED) {
+        return protocol_error(connection, "its answer cannot be read");
+    }
+    if (status != ES_OK) {
+        return es_fail(connection, (enum es_status)status, "%.*s",
+                       message.size < MESSAGE_BYTES_SHOWN ? (int)message.size : MESSAGE_BYTES_SHOWN,
+                       message.data);
+    }
+    grant->lane_index = (uint32_t)es_unpack_uint_in(&unpack, 0, ES_LANE_COUNT_MAX - 1);
+    grant->incarnation = es_unpack_uint(&unpack);
+    grant->ring_index = (uint32_t)es_unpack_uint_in(&unpack, 0, ES_RING_COUNT_MAX - 1);
+    if (count < 6 || !es_unpack_ok(&unpack)) {
+        return protocol_error(connection, "its answer cannot be read");
+    }
+    if (grant->fd_count != DESCRIPTOR_COUNT) {
+        return protocol_error(connection, "it did not send the three descriptors of a lane");
+    }
+    return ES_OK;
+}
+
+static enum es_status send_request(const struct es_connection *connection, int fd)
+{
+    uint8_t bytes[ES_CLIENT_NAME_BYTES_MAX + 32];
+    struct es_pack pack;
+    uint32_t size = 0;
+    enum es_status status;
+
+    es_pack_init(&pack, bytes, sizeof bytes);
+    es_pack_array(&pack, 4);
+    es_pack_uint(&pack, 1);
+    es_pack_str(&pack, es_text_of("attach"));
+    es_pack_uint(&pack, ES_LAYOUT_ID);
+    es_pack_str(&pack, es_text_of(connection->client_name));
+    status = es_pack_finish(&pack, &size);
+    if (status != ES_OK) {
+        return status;
+    }
+    return send(fd, bytes, size, MSG_NOSIGNAL) == (ssize_t)size ? ES_OK : hung_up(connection);
+}
+
+static enum es_status receive_grant(struct es_connection *connection, int fd, int64_t deadline_ns,
+                                    struct grant *grant)
+{
+    uint8_t bytes[ES_ATTACH_REPLY_BYTES_MAX];
+    union {
+        struct cmsghdr align;
+        uint8_t bytes[CMSG_SPACE(sizeof(int) * DESCRIPTOR_COUNT_MAX)];
+    } descriptors;
+    struct iovec vector = {.iov_base = bytes, .iov_len = sizeof bytes};
+    struct msghdr message = {.msg_iov = &vector,
+                             .msg_iovlen = 1,
+                             .msg_control = descriptors.bytes,
+                             .msg_controllen = sizeof descriptors.bytes};
+    enum es_status status = es_connection_wait(connection, fd, POLLIN, deadline_ns);
+    ssize_t size;
+
+    if (status == ES_TIMEOUT) {
+        return es_fail(connection, ES_E_UNREACHABLE,
+                       "%s/control.sock: the broker did not answer in time", connection->run_dir);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (size <= 0) {
+        return hung_up(connection);
+    }
+    take_descriptors(&message, grant);
+    if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+        return protocol_error(connection, "its answer is too long");
+    }
+    return read_grant(connection, bytes, (size_t)size, grant);
+}
+
+/* Maps descriptor 'index' of the grant, which is the segment's from then on. */
+static enum es_status map(struct grant *grant, uint32_t index, size_t size, bool writable,
+                          struct es_segment *ret_segment)
+{
+    int fd = grant->fds[index];
+
+    grant->fds[index] = -1;
+    return es_segment_map(fd, size, writable, ret_segment);
+}
+
+static enum es_status map_all(struct grant *grant, struct es_attachment *attachment)
+{
+    const struct es_geometry *geometry = &attachment->identity.geometry;
+    struct es_control_ring ring;
+    enum es_status status = map(grant, 0, es_control_bytes(), false, &attachment->control_segment);
+
+    if (status == ES_OK) {
+        status = es_control_attach(&attachment->control, &attachment->control_segment);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    es_control_identity(&attachment->control, &attachment->identity);
+    if (grant->lane_index >= geometry->lane_count) {
+        return ES_E_PROTOCOL;
+    }
+    status = es_control_ring(&attachment->control, grant->ring_index, &ring);
+    if (status == ES_OK) {
+        status =
+            map(grant, 1, es_ring_bytes(geometry->slot_count), true, &attachment->ring_segment);
+    }
+    if (status == ES_OK) {
+        status = es_ring_attach(&attachment->ring, &attachment->ring_segment, ring.ring_id,
+                                geometry->slot_count);
+    }
+    if (status == ES_OK) {
+        status = map(grant, 2, es_lane_bytes(geometry->arena_bytes, geometry->credit_count), true,
+                     &attachment->lane_segment);
+    }
+    if (status == ES_OK) {
+        status =
+            es_lane_writer_attach(&attachment->lane, &attachment->lane_segment, grant->incarnation,
+                                  geometry->arena_bytes, geometry->credit_count);
+    }
+    return status;
+}
+
+static void unmap_all(struct es_attachment *attachment)
+{
+    es_segment_unmap(&attachment->lane_segment);
+    es_segment_unmap(&attachment->ring_segment);
+    es_segment_unmap(&attachment->control_segment);
+    if (attachment->socket_fd >= 0) {
+        close(attachment->socket_fd);
+        attachment->socket_fd = -1;
+    }
+}
+
+enum es_status es_attachment_open(struct es_connection *connection, int64_t deadline_ns,
+                                  struct es_attachment *ret_attachment)
+{
+    struct grant grant = {0};
+    enum es_status status;
+
+    *ret_attachment = (struct es_attachment){.socket_fd = -1,
+                                             .control_segment = ES_SEGMENT_NONE,
+                                             .ring_segment = ES_SEGMENT_NONE,
+                                             .lane_segment = ES_SEGMENT_NONE};
+    status = es_connection_control_socket(connection, &ret_attachment->socket_fd);
+    if (status == ES_OK) {
+        status = send_request(connection, ret_attachment->socket_fd);
+    }
+    if (status == ES_OK) {
+        status = receive_grant(connection, ret_attachment->socket_fd, deadline_ns, &grant);
+    }
+    if (status == ES_OK) {
+        ret_attachment->lane_index = grant.lane_index;
+        status = map_all(&grant, ret_attachment);
+        if (status == ES_E_VERSION) {
+            (void)es_fail(connection, status,
+                          "the broker in %s has another layout of shared memory: use the "
+                          "library and the broker of one release",
+                          connection->run_dir);
+        } else if (status != ES_OK && status != ES_E_NO_MEMORY && status != ES_E_IO) {
+            status = protocol_error(connection, "the shared memory it sent is not a lane");
+        } else if (status != ES_OK) {
+            (void)es_fail(connection, status, "cannot map the broker's shared memory: %s",
+                          strerror(errno));
+        }
+    }
+    close_descriptors(&grant);
+    if (status != ES_OK) {
+        unmap_all(ret_attachment);
+    }
+    return status;
+}
+
+void es_attachment_close(struct es_attachment *attachment)
+{
+    es_lane_close(&attachment->lane);
+    unmap_all(attachment);
+}
+
+bool es_attachment_is_current(const struct es_attachment *attachment)
+{
+    struct es_control_lane lane;
+    struct stat found;
+    enum es_status status;
+
+    /* A file that was replaced has no name any more. */
+    if (fstat(attachment->control_segment.fd, &found) != 0 || found.st_nlink == 0) {
+        return false;
+    }
+    status = es_control_lane(&attachment->control, attachment->lane_index, &lane);
+    return status == ES_E_BUSY ||
+           (status == ES_OK && lane.incarnation == attachment->lane.incarnation);
+}

@@ -1,0 +1,405 @@
+#include "libclient/question.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shm/futex.h"
+
+#define REQUEST_HEADER_BYTES 16u /* array header, version, verb */
+#define MESSAGE_BYTES_SHOWN 400
+
+enum question_state {
+    QUESTION_IDLE = 0,
+    QUESTION_UNSENT, /* waits for a connection */
+    QUESTION_SENT
+};
+
+struct es_question {
+    struct es_connection *connection;
+    struct es_question *next_idle; /* under the connection's idle_lock */
+    struct es_socket socket;
+    enum question_state state;
+    bool is_repeatable;
+    int64_t deadline_ns; /* of the open question */
+    int64_t probe_ns;    /* when to look whether there is a broker at all */
+    struct es_pack pack;
+    size_t request_bytes;
+    size_t capacity;
+    uint8_t *request;
+};
+
+void es_reply_free(struct es_reply *reply)
+{
+    es_message_free(&reply->message);
+}
+
+enum es_status es_reply_check(const struct es_connection *connection, const struct es_reply *reply)
+{
+    if (es_unpack_ok(&reply->unpack)) {
+        return ES_OK;
+    }
+    return es_fail(connection, ES_E_PROTOCOL,
+                   "the broker in %s sent a reply that the protocol does not allow",
+                   connection->run_dir);
+}
+
+enum es_status es_question_new(struct es_connection *connection, struct es_question **ret_question)
+{
+    struct es_question *question = NULL;
+    enum es_status status = es_connection_hold(connection);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    question = calloc(1, sizeof *question);
+    if (question == NULL) {
+        es_connection_drop(connection);
+        return ES_E_NO_MEMORY;
+    }
+    question->connection = connection;
+    question->socket = (struct es_socket){.receive_fd = -1, .send_fd = -1};
+    *ret_question = question;
+    return ES_OK;
+}
+
+static void discard(struct es_question *question)
+{
+    es_socket_close(&question->socket);
+    free(question->request);
+    free(question);
+}
+
+void es_question_free(struct es_question *question)
+{
+    if (question != NULL) {
+        struct es_connection *connection = question->connection;
+
+        discard(question);
+        es_connection_drop(connection);
+    }
+}
+
+void es_question_free_idle(struct es_connection *connection)
+{
+    struct es_question *question = connection->idle;
+
+    connection->idle = NULL;
+    while (question != NULL) {
+        struct es_question *next = question->next_idle;
+
+        discard(question); /* idle ones hold no reference */
+        question = next;
+    }
+}
+
+enum es_status es_question_acquire(struct es_connection *connection,
+                                   struct es_question **ret_question)
+{
+    struct es_question *question = NULL;
+    enum es_status status = ES_OK;
+
+    if (connection == NULL) {
+        return ES_E_INVALID;
+    }
+    status = es_connection_hold(connection);
+    if (status != ES_OK) {
+        return status;
+    }
+    pthread_mutex_lock(&connection->idle_lock);
+    question = connection->idle;
+    if (question != NULL) {
+        connection->idle = question->next_idle;
+    }
+    pthread_mutex_unlock(&connection->idle_lock);
+    if (question == NULL) {
+        status = es_question_new(connection, &question);
+        es_connection_drop(connection); /* es_question_new() holds it too */
+    }
+    if (status == ES_OK) {
+        *ret_question = question;
+    }
+    return status;
+}
+
+void es_question_release(struct es_question *question)
+{
+    struct es_connection *connection = question->connection;
+
+    question->state = QUESTION_IDLE;
+    pthread_mutex_lock(&connection->idle_lock);
+    question->next_idle = connection->idle;
+    connection->idle = question;
+    pthread_mutex_unlock(&connection->idle_lock);
+    es_connection_drop(connection);
+}
+
+enum es_status es_question_begin(struct es_question *question, enum es_verb verb,
+                                 uint32_t argument_count, size_t argument_bytes,
+                                 struct es_pack **ret_pack)
+{
+    size_t wanted = REQUEST_HEADER_BYTES + argument_bytes;
+
+    if (argument_bytes > ES_REQUEST_BYTES_MAX - REQUEST_HEADER_BYTES) {
+        return es_fail(question->connection, ES_E_TOO_LARGE,
+                       "a request holds at most %u bytes, and this one would have %zu",
+                       ES_REQUEST_BYTES_MAX, wanted);
+    }
+    if (wanted > question->capacity) {
+        uint8_t *grown = realloc(question->request, wanted);
+
+        if (grown == NULL) {
+            return ES_E_NO_MEMORY;
+        }
+        question->request = grown;
+        question->capacity = wanted;
+    }
+    question->state = QUESTION_IDLE;
+    es_pack_init(&question->pack, question->request, question->capacity);
+    es_pack_array(&question->pack, 2 + argument_count);
+    es_pack_uint(&question->pack, 1);
+    es_pack_uint(&question->pack, (uint64_t)verb);
+    *ret_pack = &question->pack;
+    return ES_OK;
+}
+
+/* Opens the socket when it is first needed, and only if a broker is there: so a
+ * program that finds none is told at once and starts no thread. */
+static enum es_status ensure_socket(struct es_question *question)
+{
+    struct es_connection *connection = question->connection;
+    char path[ES_RUN_DIR_BYTES_MAX + sizeof "/requests.sock"];
+    enum es_status status;
+
+    if (question->socket.id != 0) {
+        return ES_OK;
+    }
+    status = es_connection_probe(connection);
+    if (status != ES_OK) {
+        return status;
+    }
+    (void)snprintf(path, sizeof path, "%s/requests.sock", connection->run_dir);
+    status = es_socket_open_request(&question->socket, path);
+    if (status != ES_OK) {
+        return es_fail(connection, status, "no socket to ask on: %s%s", es_status_text(status),
+                       status == ES_E_FORKED ? ": the parent process has used nng, which a child "
+                                               "cannot; exec first"
+                                             : "");
+    }
+    return ES_OK;
+}
+
+static enum es_status over(struct es_question *question, enum es_status status)
+{
+    question->state = QUESTION_IDLE;
+    return status;
+}
+
+/* Reads [1, status, position, and leaves the rest to who asked. */
+static enum es_status read_reply(struct es_question *question, struct es_reply *reply)
+{
+    struct es_unpack *unpack = &reply->unpack;
+    uint32_t count;
+    uint64_t version;
+    int64_t status;
+
+    es_unpack_init(unpack, reply->message.data, reply->message.size);
+    count = es_unpack_array(unpack);
+    version = es_unpack_uint(unpack);
+    if (es_unpack_ok(unpack) && version != 1) {
+        return es_fail(question->connection, ES_E_VERSION,
+                       "the broker speaks version %llu of the protocol, this library version 1",
+                       (unsigned long long)version);
+    }
+    status = es_unpack_int(unpack);
+    reply->position = es_unpack_uint(unpack);
+    if (es_unpack_ok(unpack) && (count < 3 || status < ES_E_EXISTS || status > ES_FENCED)) {
+        es_unpack_fail(unpack);
+    }
+    reply->element_count = count - 3;
+    reply->status = (enum es_status)status;
+    return es_reply_check(question->connection, reply);
+}
+
+static enum es_status poll_unsent(struct es_question *question)
+{
+    enum es_status status =
+        es_socket_send(&question->socket, question->request, question->request_bytes);
+    int64_t now_ns;
+
+    if (status == ES_OK) {
+        question->state = QUESTION_SENT;
+        return ES_OK;
+    }
+    if (status != ES_EMPTY) {
+        return over(question, es_fail(question->connection, status, "cannot ask: %s",
+                                      es_status_text(status)));
+    }
+    now_ns = es_monotonic_ns();
+    if (now_ns >= question->probe_ns) {
+        question->probe_ns = now_ns + ES_REPLY_SLICE_NS;
+        status = es_connection_probe(question->connection);
+        if (status != ES_OK) {
+            return over(question, status);
+        }
+    }
+    return ES_EMPTY;
+}
+
+enum es_status es_question_send(struct es_question *question, bool is_repeatable)
+{
+    uint32_t size = 0;
+    enum es_status status = es_pack_finish(&question->pack, &size);
+
+    if (status == ES_OK) {
+        status = ensure_socket(question);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    question->request_bytes = size;
+    question->is_repeatable = is_repeatable;
+    question->state = QUESTION_UNSENT;
+    question->deadline_ns = es_deadline_of(question->connection->timeout_ns);
+    question->probe_ns = es_deadline_after_ns(ES_CONNECT_SLICE_NS);
+    status = poll_unsent(question);
+    return status == ES_EMPTY ? ES_OK : status;
+}
+
+static enum es_status poll_sent(struct es_question *question, struct es_reply *ret_reply)
+{
+    struct es_reply reply = {0};
+    enum es_status status = es_socket_receive(&question->socket, &reply.message);
+
+    if (status == ES_EMPTY) {
+        return ES_EMPTY;
+    }
+    if (status == ES_E_CLOSED && question->is_repeatable) {
+        question->state = QUESTION_UNSENT;
+        return ES_EMPTY;
+    }
+    if (status == ES_E_CLOSED) {
+        return over(question, es_fail(question->connection, ES_E_UNKNOWN,
+                                      "the connection to the broker in %s broke before it "
+                                      "answered: what was asked for may have been done",
+                                      question->connection->run_dir));
+    }
+    if (status != ES_OK) {
+        return over(question,
+                    es_fail(question->connection, status, "no answer: %s", es_status_text(status)));
+    }
+    status = read_reply(question, &reply);
+    if (status == ES_OK) {
+        *ret_reply = reply;
+    } else {
+        es_reply_free(&reply);
+    }
+    return over(question, status);
+}
+
+enum es_status es_question_poll(struct es_question *question, struct es_reply *ret_reply)
+{
+    enum es_status status = ES_EMPTY;
+
+    if (question->state == QUESTION_IDLE) {
+        return ES_E_INVALID;
+    }
+    if (question->state == QUESTION_UNSENT) {
+        status = poll_unsent(question);
+    }
+    if (question->state == QUESTION_SENT) {
+        status = poll_sent(question, ret_reply);
+    }
+    if (status == ES_EMPTY && es_monotonic_ns() >= question->deadline_ns) {
+        status =
+            es_fail(question->connection,
+                    question->state == QUESTION_SENT && !question->is_repeatable ? ES_E_UNKNOWN
+                                                                                 : ES_E_UNREACHABLE,
+                    "the broker in %s did not answer in time; esctl status tells what it does",
+                    question->connection->run_dir);
+        return over(question, status);
+    }
+    return status;
+}
+
+enum es_status es_question_wait(struct es_question *question, int64_t deadline_ns,
+                                struct es_reply *ret_reply)
+{
+    for (;;) {
+        enum es_status status = es_question_poll(question, ret_reply);
+        bool is_sent = question->state == QUESTION_SENT;
+        int64_t now_ns = es_monotonic_ns();
+        int64_t slice_ns = now_ns + (is_sent ? ES_REPLY_SLICE_NS : ES_CONNECT_SLICE_NS);
+
+        if (status != ES_EMPTY) {
+            return status;
+        }
+        if (now_ns >= deadline_ns) {
+            return ES_TIMEOUT;
+        }
+        if (slice_ns > question->deadline_ns) {
+            slice_ns = question->deadline_ns;
+        }
+        if (slice_ns > deadline_ns) {
+            slice_ns = deadline_ns;
+        }
+        /* nng's descriptors are both polled for reading, whatever they tell. */
+        status = es_connection_wait(
+            question->connection, is_sent ? question->socket.receive_fd : question->socket.send_fd,
+            POLLIN, slice_ns);
+        if (status != ES_OK && status != ES_TIMEOUT) {
+            return status;
+        }
+    }
+}
+
+bool es_question_is_open(const struct es_question *question)
+{
+    return question->state != QUESTION_IDLE;
+}
+
+int es_question_fd(const struct es_question *question)
+{
+    return question->socket.receive_fd;
+}
+
+void es_reply_explain(const struct es_connection *connection, struct es_reply *reply)
+{
+    struct es_text text = {0};
+
+    if (reply->element_count >= 1) {
+        text = es_unpack_str(&reply->unpack, UINT32_MAX);
+    }
+    if (text.size == 0) {
+        (void)es_fail(connection, reply->status, "the broker in %s says: %s", connection->run_dir,
+                      es_status_text(reply->status));
+        return;
+    }
+    (void)es_fail(connection, reply->status, "%.*s",
+                  text.size < MESSAGE_BYTES_SHOWN ? (int)text.size : MESSAGE_BYTES_SHOWN,
+                  text.data);
+}
+
+enum es_status es_question_ask(struct es_question *question, bool is_repeatable,
+                               struct es_reply *ret_reply)
+{
+    struct es_reply reply = {0};
+    enum es_status status = es_question_send(question, is_repeatable);
+
+    if (status == ES_OK) {
+        /* The question has its own deadline, so this wait ends without one. */
+        status = es_question_wait(question, ES_DEADLINE_NEVER, &reply);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    if (reply.status != ES_OK) {
+        status = reply.status;
+        es_reply_explain(question->connection, &reply);
+        es_reply_free(&reply);
+        return status;
+    }
+    *ret_reply = reply;
+    return ES_OK;
+}
