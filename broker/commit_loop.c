@@ -1,0 +1,181 @@
+#include "broker/commit_loop.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "broker/limits.h"
+#include "broker/logger.h"
+#include "shm/doorbell.h"
+#include "shm/futex.h"
+
+struct commit_loop {
+    struct commit_loop_config config;
+    struct es_doorbell doorbell;
+    _Atomic bool is_stopping;
+    int64_t housekept_ns;
+    bool no_space;
+};
+
+enum es_status commit_loop_new(struct commit_loop **ret_loop)
+{
+    struct commit_loop *loop = calloc(1, sizeof *loop);
+
+    if (loop == NULL) {
+        return ES_E_NO_MEMORY;
+    }
+    *ret_loop = loop;
+    return ES_OK;
+}
+
+void commit_loop_free(struct commit_loop *loop)
+{
+    free(loop);
+}
+
+void commit_loop_wake(void *loop)
+{
+    es_doorbell_wake(&((struct commit_loop *)loop)->doorbell);
+}
+
+void commit_loop_stop(struct commit_loop *loop)
+{
+    atomic_store_explicit(&loop->is_stopping, true, memory_order_release);
+    commit_loop_wake(loop);
+}
+
+/* Below the reserve nothing is added; as soon as there is room again, it is. */
+static void watch_space(struct commit_loop *loop)
+{
+    uint64_t free_bytes = 0;
+    bool no_space = false;
+
+    if (disk_free_bytes(loop->config.disk, &free_bytes) != ES_OK) {
+        return;
+    }
+    no_space = free_bytes < loop->config.reserve_bytes;
+    if (no_space != loop->no_space) {
+        loop->no_space = no_space;
+        sequencer_set_no_space(loop->config.sequencer, no_space);
+        lanes_set_state(loop->config.lanes, no_space ? ES_BROKER_READ_ONLY : ES_BROKER_SERVING);
+        if (no_space) {
+            log_warning("%llu bytes are free, below the reserve of %llu: appends are refused "
+                        "until there is room",
+                        (unsigned long long)free_bytes,
+                        (unsigned long long)loop->config.reserve_bytes);
+        } else {
+            log_info("there is room again: appends are accepted");
+        }
+    }
+}
+
+static void keep_house(struct commit_loop *loop, int64_t now_ns)
+{
+    uint64_t depth = 0;
+
+    if (now_ns - loop->housekept_ns < HOUSEKEEPING_INTERVAL_NS) {
+        return;
+    }
+    loop->housekept_ns = now_ns;
+    lanes_tidy(loop->config.lanes);
+    watch_space(loop);
+    for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
+        const struct lane_ring *ring = lanes_ring(loop->config.lanes, i);
+
+        depth += ring == NULL ? 0 : es_ring_depth(&ring->reader);
+    }
+    counter_set(&loop->config.counters->ring_depth, depth);
+}
+
+/* Fills one batch and commits it. False: nothing waited. */
+static bool commit_once(struct commit_loop *loop)
+{
+    struct batch *batch = loop->config.batch;
+    const char *what = "filling a batch";
+    bool is_full = false;
+    enum es_status status = ES_OK;
+
+    committer_begin_batch(loop->config.committer, batch);
+    status = drain_fill(loop->config.drain, batch, es_monotonic_ns(), &is_full);
+    if (status == ES_OK && drain_needs_commit(loop->config.drain, batch)) {
+        status = committer_commit(loop->config.committer, batch, &what);
+    } else if (status == ES_OK) {
+        return is_full;
+    }
+    if (status != ES_OK) {
+        loop->config.failed(what, es_status_text(status));
+    }
+    return true;
+}
+
+/* Looks again for a moment: the next record is often already on its way, and a
+ * sleep and its wake cost more than the fsync on a fast disk. Producers that
+ * have no core of their own get this one. */
+static bool is_worth_staying(struct commit_loop *loop)
+{
+    int64_t until_ns = es_monotonic_ns() + COMMIT_SPIN_NS;
+
+    do {
+        for (int i = 0; i < 16; i++) {
+            if (drain_has_work(loop->config.drain)) {
+                return true;
+            }
+            es_cpu_relax();
+        }
+        sched_yield();
+    } while (es_monotonic_ns() < until_ns);
+    return false;
+}
+
+static void sleep_until_something_waits(struct commit_loop *loop)
+{
+    const struct es_ring *rings[ES_RING_COUNT_MAX];
+    uint32_t ring_count = 0;
+
+    for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
+        const struct lane_ring *ring = lanes_ring(loop->config.lanes, i);
+
+        if (ring != NULL) {
+            rings[ring_count++] = &ring->reader.ring;
+        }
+    }
+    es_doorbell_arm(&loop->doorbell, rings, ring_count);
+    if (drain_has_work(loop->config.drain) ||
+        atomic_load_explicit(&loop->is_stopping, memory_order_acquire)) {
+        es_doorbell_disarm(&loop->doorbell);
+        return;
+    }
+    if (es_doorbell_sleep(&loop->doorbell, es_monotonic_ns() + SWEEP_INTERVAL_NS) != ES_OK) {
+        return; /* the deadline: time to sweep */
+    }
+}
+
+/* What is in the rings was accepted: it is committed, also what no ticket tells
+ * of. Bounded, for a producer might go on publishing whatever the page says. */
+static void commit_the_rest(struct commit_loop *loop)
+{
+    int64_t until_ns = es_monotonic_ns() + STOP_DRAIN_NS;
+
+    lanes_set_state(loop->config.lanes, ES_BROKER_STOPPING);
+    while ((commit_once(loop) || lanes_backlog(loop->config.lanes) > 0) &&
+           es_monotonic_ns() < until_ns) {
+        sched_yield();
+    }
+}
+
+void commit_loop_run(struct commit_loop *loop, const struct commit_loop_config *config)
+{
+    bool is_busy = false;
+
+    loop->config = *config;
+    while (!atomic_load_explicit(&loop->is_stopping, memory_order_acquire)) {
+        if (commit_once(loop)) {
+            is_busy = true;
+        } else if (!is_busy || !is_worth_staying(loop)) {
+            is_busy = false;
+            sleep_until_something_waits(loop);
+        }
+        keep_house(loop, es_monotonic_ns());
+    }
+    commit_the_rest(loop);
+}

@@ -1,0 +1,441 @@
+#include "broker/startup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "broker/apply.h"
+#include "broker/startup_check.h"
+#include "shm/codec/hash.h"
+#include "shm/codec/store_key.h"
+#include "shm/codec/store_value.h"
+
+/* Reads /proc/sys/kernel/random/boot_id: 32 digits and dashes. */
+static enum es_status read_boot_id(uint8_t ret_boot_id[ANCHOR_BOOT_ID_BYTES])
+{
+    char text[40] = {0};
+    char digits[2 * ANCHOR_BOOT_ID_BYTES];
+    size_t count = 0;
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    for (ssize_t i = 0; i < size && count < sizeof digits; i++) {
+        if (text[i] != '-' && text[i] != '\n') {
+            digits[count++] = text[i];
+        }
+    }
+    return es_hex_decode(es_text_make(digits, (uint32_t)count), ret_boot_id, ANCHOR_BOOT_ID_BYTES)
+               ? ES_OK
+               : ES_E_IO;
+}
+
+static void random_bytes(void *bytes, size_t size)
+{
+    while (getrandom(bytes, size, 0) != (ssize_t)size) {
+    }
+}
+
+static uint64_t random_epoch(void)
+{
+    uint64_t epoch = 0;
+
+    while (epoch == 0) {
+        random_bytes(&epoch, sizeof epoch);
+    }
+    return epoch;
+}
+
+static enum es_status open_store(struct startup *startup, const struct startup_options *options,
+                                 enum store_mode mode, const struct log_geometry *geometry,
+                                 char why[DATA_WHY_BYTES])
+{
+    char store_why_text[STORE_WHY_BYTES] = "";
+    struct store_rocksdb_options rocksdb = {
+        .directory = startup->directory.store_path,
+        .logs_directory = startup->directory.store_logs_path,
+        .mode = mode,
+        .unflushed_bytes_max = geometry->segment_bytes * geometry->segment_count,
+    };
+    enum es_status status = options->in_memory
+                                ? store_memory_new(&startup->store)
+                                : store_rocksdb_open(&rocksdb, store_why_text, &startup->store);
+
+    if (status != ES_OK) {
+        startup_explain(why, status, "cannot open the store in %s: %s",
+                        startup->directory.store_path, store_why_text);
+    }
+    return status;
+}
+
+static enum es_status put_default(struct store_batch *writes, const struct es_key *key,
+                                  const void *value, uint32_t size)
+{
+    return store_batch_put(writes, STORE_DEFAULT, (struct store_slice){key->bytes, key->size},
+                           (struct store_slice){value, size});
+}
+
+/* Writes who the store is, and which history: not by way of the log, for there
+ * is none yet, or it is about to begin anew. */
+static enum es_status write_identity(struct startup *startup, const struct es_epochs *epochs)
+{
+    uint8_t value[ES_STORE_VALUE_SIZE_MAX];
+    struct es_store_identity identity = {.format_version = ES_STORE_FORMAT_VERSION};
+    struct store_batch *writes = NULL;
+    struct es_key key;
+    uint32_t size = 0;
+    enum es_status status = store_batch_new(&writes);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    memcpy(identity.store_id, startup->state.store_id, ES_STORE_ID_SIZE);
+    status = es_store_identity_encode(&identity, value, sizeof value, &size);
+    es_key_store(&key);
+    if (status == ES_OK) {
+        status = put_default(writes, &key, value, size);
+    }
+    if (status == ES_OK) {
+        status = es_epochs_encode(epochs, value, sizeof value, &size);
+    }
+    es_key_epochs(&key);
+    if (status == ES_OK) {
+        status = put_default(writes, &key, value, size);
+    }
+    if (status == ES_OK) {
+        status = store_apply(startup->store, writes, STORE_APPLY_REPLAY);
+    }
+    if (status == ES_OK) {
+        status = store_flush_all(startup->store);
+    }
+    store_batch_free(writes);
+    return status;
+}
+
+static enum es_status create_contents(struct startup *startup,
+                                      const struct startup_options *options,
+                                      char why[DATA_WHY_BYTES])
+{
+    struct data_directory *directory = &startup->directory;
+    struct es_epochs epochs = {.count = 1, .entries = {{startup->state.epoch, 1}}};
+    char log_why_text[LOG_WHY_BYTES] = "";
+    struct log_identity identity = {.epoch = startup->state.epoch};
+    struct log_point start = {.batch_number = 0};
+    enum es_status status = open_store(startup, options, STORE_CREATE, &options->geometry, why);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    status = write_identity(startup, &epochs);
+    if (status == ES_OK) {
+        status = data_directory_open_log(directory);
+    }
+    if (status == ES_OK) {
+        random_bytes(&identity.secret, sizeof identity.secret);
+        memcpy(identity.store_id, startup->state.store_id, sizeof identity.store_id);
+        memcpy(start.store_hash, startup->state.store_hash, sizeof start.store_hash);
+        status = log_create(directory->log_disk, &identity, &options->geometry, &start);
+    }
+    if (status == ES_OK) {
+        status = log_open(directory->log_disk, DISK_READ_WRITE, log_why_text, &startup->log);
+    }
+    if (status == ES_OK) {
+        status = anchor_create(directory->disk, DATA_ANCHOR_NAME, &startup->state,
+                               &startup->anchor);
+    }
+    if (status == ES_OK) {
+        status = data_directory_end_creation(directory);
+    }
+    if (status != ES_OK) {
+        startup_explain(why, status, "cannot make a store in %s: %s (%s): make room, or name "
+                        "another directory",
+                        directory->path, es_status_text(status), strerror(errno));
+    }
+    return status;
+}
+
+static enum es_status create(struct startup *startup, const struct startup_options *options,
+                             char why[DATA_WHY_BYTES])
+{
+    enum es_status status = data_directory_begin_creation(&startup->directory, why);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    random_bytes(startup->state.store_id, sizeof startup->state.store_id);
+    startup->state.epoch = random_epoch();
+    startup->state.durability = options->durability;
+    memcpy(startup->state.boot_id, startup->boot_id, sizeof startup->boot_id);
+    es_store_hash_genesis(startup->state.store_id, startup->state.store_hash);
+    memcpy(startup->end.store_hash, startup->state.store_hash, ES_HASH_SIZE);
+    return create_contents(startup, options, why);
+}
+
+/* ---- replay -------------------------------------------------------------- */
+
+struct replaying {
+    struct startup *startup;
+    struct batch *batch;
+    struct store_batch *writes;
+    const char *why;
+};
+
+/* What batches beyond the control page say of a ring or lane; the last one counts. */
+static void note_ahead(struct es_last *ahead, const struct es_last *last)
+{
+    for (uint32_t i = 0; i < last->ring_count; i++) {
+        uint32_t at = 0;
+
+        while (at < ahead->ring_count && ahead->rings[at].ring_id != last->rings[i].ring_id) {
+            at++;
+        }
+        if (at < ES_LAST_RING_COUNT_MAX) {
+            ahead->rings[at] = last->rings[i];
+            ahead->ring_count += at == ahead->ring_count;
+        }
+    }
+    for (uint32_t i = 0; i < last->lane_count; i++) {
+        uint32_t at = 0;
+
+        while (at < ahead->lane_count &&
+               ahead->lanes[at].incarnation != last->lanes[i].incarnation) {
+            at++;
+        }
+        if (at < ES_LAST_LANE_COUNT_MAX) {
+            ahead->lanes[at] = last->lanes[i];
+            ahead->lane_count += at == ahead->lane_count;
+        }
+    }
+}
+
+static enum es_status replay_record(void *context, const struct log_record *record)
+{
+    struct replaying *replaying = context;
+    struct startup *startup = replaying->startup;
+    struct es_last last;
+    enum es_status status =
+        batch_load(replaying->batch, startup->heads, record->body, record->body_bytes,
+                   &startup->end, &last, &replaying->why);
+
+    if (status == ES_OK) {
+        status = apply_fill(replaying->batch, replaying->writes);
+    }
+    if (status == ES_OK) {
+        status = store_apply(startup->store, replaying->writes, STORE_APPLY_REPLAY);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    heads_set_applied(startup->heads, startup->end.batch_number);
+    startup->replayed_batches++;
+    if (startup->remains.is_usable && last.batch_number > startup->remains.head.batch_number) {
+        note_ahead(&startup->ahead, &last);
+    }
+    return ES_OK;
+}
+
+static enum es_status replay(struct startup *startup, char why[DATA_WHY_BYTES])
+{
+    struct replaying replaying = {.startup = startup};
+    struct log_ending ending;
+    enum es_status status =
+        batch_new(log_body_bytes_max(&log_origin(startup->log)->geometry), &replaying.batch);
+
+    if (status == ES_OK) {
+        status = store_batch_new(&replaying.writes);
+    }
+    if (status == ES_OK) {
+        status = log_replay(startup->log, 0, replay_record, &replaying, &ending);
+    }
+    if (status == ES_OK) {
+        /* The page cache may hold what a sync that failed never wrote: from here
+         * on nothing depends on the old segments any more. */
+        status = store_flush_all(startup->store);
+    }
+    if (status != ES_OK) {
+        startup_explain(why, status, "replaying the commit log failed after batch %" PRIu64 ": %s%s%s",
+                        startup->end.batch_number, es_status_text(status),
+                        replaying.why != NULL ? ": " : store_why(startup->store),
+                        replaying.why != NULL ? replaying.why : "");
+    }
+    batch_free(replaying.batch);
+    store_batch_free(replaying.writes);
+    return status;
+}
+
+/* ---- opening ------------------------------------------------------------- */
+
+/* Acknowledged events may have been lost: the machine went down under a broker
+ * that did not wait for the disk. What comes now is another history. */
+static bool needs_new_epoch(const struct startup *startup)
+{
+    return startup->state.durability == ANCHOR_OS && !startup->state.clean &&
+           memcmp(startup->state.boot_id, startup->boot_id, sizeof startup->boot_id) != 0;
+}
+
+static enum es_status begin_epoch(struct startup *startup)
+{
+    struct store_buffer value = {0};
+    struct es_epochs epochs;
+    struct es_key key;
+    enum es_status status = ES_OK;
+
+    es_key_epochs(&key);
+    status = store_get(startup->store, NULL, STORE_DEFAULT,
+                       (struct store_slice){key.bytes, key.size}, &value);
+    if (status == ES_OK) {
+        status = es_epochs_decode(value.bytes, value.size, &epochs);
+    }
+    store_buffer_deinit(&value);
+    if (status != ES_OK) {
+        return status;
+    }
+    if (epochs.count == ES_EPOCH_COUNT_MAX) {
+        epochs.count--; /* the newest matter: a checkpoint of an old one is refused anyhow */
+        memmove(&epochs.entries[0], &epochs.entries[1], epochs.count * sizeof epochs.entries[0]);
+    }
+    startup->state.epoch = random_epoch();
+    epochs.entries[epochs.count].epoch = startup->state.epoch;
+    epochs.entries[epochs.count].first_position = startup->end.position + 1;
+    epochs.count++;
+    return write_identity(startup, &epochs);
+}
+
+static enum es_status open_for_writing(struct startup *startup,
+                                       const struct startup_options *options,
+                                       const struct startup_finding *finding,
+                                       struct counters *counters, char why[DATA_WHY_BYTES])
+{
+    struct data_directory *directory = &startup->directory;
+    char log_why_text[LOG_WHY_BYTES] = "";
+    enum es_status status = data_directory_open_log(directory);
+
+    if (status == ES_OK) {
+        status = log_open(directory->log_disk, DISK_READ_WRITE, log_why_text, &startup->log);
+    }
+    if (status == ES_OK) {
+        status = anchor_open(directory->disk, DATA_ANCHOR_NAME, DISK_READ_WRITE, &startup->state,
+                             &startup->anchor);
+    }
+    if (status != ES_OK) {
+        return startup_explain(why, status, "cannot open %s for writing: %s %s", directory->path,
+                               es_status_text(status), log_why_text);
+    }
+    status = open_store(startup, options, STORE_READ_WRITE, &log_origin(startup->log)->geometry,
+                        why);
+    if (status != ES_OK) {
+        return status;
+    }
+    startup->end = finding->flushed;
+    status = heads_new(startup->store, counters, HEADS_CACHED_MAX, &startup->heads);
+    if (status != ES_OK) {
+        return startup_explain(why, status, "not enough memory");
+    }
+    heads_set_applied(startup->heads, startup->end.batch_number);
+    status = replay(startup, why);
+    if (status == ES_OK && needs_new_epoch(startup)) {
+        status = begin_epoch(startup);
+    }
+    return status;
+}
+
+/* The last step: from here on this start, and no other, continues the history. */
+static enum es_status begin(struct startup *startup, const struct startup_options *options,
+                            char why[DATA_WHY_BYTES])
+{
+    struct log_point point = {.batch_number = startup->end.batch_number};
+    enum es_status status = ES_OK;
+
+    memcpy(point.store_hash, startup->end.store_hash, LOG_HASH_BYTES);
+    status = log_begin(startup->log, startup->state.epoch, &point);
+    if (status != ES_OK) {
+        return startup_explain(why, status, "cannot begin a segment of the commit log: %s",
+                               log_why(startup->log));
+    }
+    startup->state.start_number++;
+    startup->state.clean = false;
+    startup->state.durability = options->durability;
+    startup->state.batch_number = startup->end.batch_number;
+    startup->state.commit_number = startup->end.commit_number;
+    startup->state.position = startup->end.position;
+    memcpy(startup->state.boot_id, startup->boot_id, sizeof startup->boot_id);
+    memcpy(startup->state.store_hash, startup->end.store_hash, ES_HASH_SIZE);
+    status = anchor_write(startup->anchor, &startup->state);
+    if (status != ES_OK) {
+        return startup_explain(why, status, "cannot write the anchor of %s: %s",
+                               startup->directory.path, strerror(errno));
+    }
+    return ES_OK;
+}
+
+static bool is_new(const struct startup *startup, const struct startup_options *options)
+{
+    const struct data_directory *directory = &startup->directory;
+
+    return options->in_memory || data_directory_has(directory, DATA_CREATING_NAME) ||
+           (!data_directory_has(directory, DATA_ANCHOR_NAME) &&
+            !data_directory_has(directory, "log") && !data_directory_has(directory, "rocksdb"));
+}
+
+enum es_status startup_open(const struct startup_options *options, struct counters *counters,
+                            struct startup *ret_startup, char why[DATA_WHY_BYTES])
+{
+    struct startup *startup = ret_startup;
+    struct startup_finding finding;
+    enum es_status status = ES_OK;
+
+    memset(startup, 0, sizeof *startup);
+    if (read_boot_id(startup->boot_id) != ES_OK) {
+        return startup_explain(why, ES_E_IO, "cannot read the machine's boot id below /proc: "
+                               "mount /proc");
+    }
+    status = data_directory_open(options->data_path, true, &startup->directory, why);
+    if (status != ES_OK) {
+        return status;
+    }
+    if (options->in_memory && data_directory_has(&startup->directory, "rocksdb")) {
+        status = startup_explain(why, ES_E_EXISTS, "%s holds a store on disk: name another "
+                                 "directory for --store memory",
+                                 options->data_path);
+    } else if (is_new(startup, options)) {
+        status = create(startup, options, why);
+        if (status == ES_OK) {
+            status = heads_new(startup->store, counters, HEADS_CACHED_MAX, &startup->heads);
+        }
+        if (status == ES_OK) {
+            status = replay(startup, why);
+        }
+    } else {
+        status = startup_check(&startup->directory, options, startup->boot_id, counters,
+                               &startup->remains, &finding, why);
+        if (status == ES_OK) {
+            status = open_for_writing(startup, options, &finding, counters, why);
+        }
+    }
+    if (status == ES_OK) {
+        status = begin(startup, options, why);
+    }
+    if (status != ES_OK) {
+        startup_close(startup);
+    }
+    return status;
+}
+
+void startup_close(struct startup *startup)
+{
+    heads_free(startup->heads);
+    anchor_free(startup->anchor);
+    log_free(startup->log);
+    store_free(startup->store);
+    data_directory_close(&startup->directory);
+    startup->heads = NULL;
+    startup->anchor = NULL;
+    startup->log = NULL;
+    startup->store = NULL;
+}
