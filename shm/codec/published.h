@@ -98,8 +98,8 @@ void es_heartbeat_write(struct es_pack *pack, const struct es_heartbeat *heartbe
 
 /*
  * Reads the body of one. 'ret_changed' has room for ES_HEARTBEAT_CHANGED_MAX
- * entries; they view the body, and are overwritten even on failure. ES_E_PROTOCOL: not such a body. ES_E_VERSION: a
- * newer one.
+ * entries, which view the body; they are overwritten even on failure.
+ * ES_E_PROTOCOL: not such a body. ES_E_VERSION: a newer one.
  */
 ES_MUST_USE enum es_status es_heartbeat_read(struct es_bytes body,
                                              struct es_heartbeat *ret_heartbeat,
