@@ -202,7 +202,6 @@ static enum es_exit tell_conflict(const struct invocation *invocation,
 {
     const char *stream = invocation->words[0];
     struct json_out line;
-    enum es_status status = ES_OK;
 
     if (!invocation->json) {
         invocation_error("conflict, %s (%s is at sequence %" PRIu64 "): read on and decide anew",
@@ -218,9 +217,7 @@ static enum es_exit tell_conflict(const struct invocation *invocation,
     json_out_member_hex(&line, "actual_hash", refusal->actual_hash,
                         refusal->actual_sequence == 0 ? 0 : ES_HASH_BYTES);
     json_out_close(&line, '}');
-    status = json_out_print(&line, stdout);
-    json_out_deinit(&line);
-    return status == ES_OK ? ES_EXIT_NO : ES_EXIT_IO;
+    return invocation_print(&line, ES_EXIT_NO);
 }
 
 static enum es_exit tell_stored(const struct invocation *invocation,
@@ -228,7 +225,6 @@ static enum es_exit tell_stored(const struct invocation *invocation,
 {
     char hash[2 * ES_HASH_BYTES + 1] = {0};
     struct json_out line;
-    enum es_status status = ES_OK;
 
     if (!invocation->json) {
         es_hex_encode(receipt->hash, ES_HASH_BYTES, hash);
@@ -244,9 +240,7 @@ static enum es_exit tell_stored(const struct invocation *invocation,
     json_out_member_uint(&line, "position", receipt->position);
     json_out_member_hex(&line, "hash", receipt->hash, ES_HASH_BYTES);
     json_out_close(&line, '}');
-    status = json_out_print(&line, stdout);
-    json_out_deinit(&line);
-    return status == ES_OK ? ES_EXIT_OK : ES_EXIT_IO;
+    return invocation_print(&line, ES_EXIT_OK);
 }
 
 static enum es_exit send(struct invocation *invocation, struct append_request *request)

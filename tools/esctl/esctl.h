@@ -92,6 +92,14 @@ enum es_exit exit_of_status(enum es_status status);
  */
 enum es_exit invocation_finish_output(enum es_exit exit);
 
+struct json_out;
+
+/*
+ * Prints one line of JSON on stdout and frees it. 'exit', or ES_EXIT_IO: it did
+ * not get there, which has been told or will be by invocation_finish_output().
+ */
+enum es_exit invocation_print(struct json_out *line, enum es_exit exit);
+
 /* A verb of the table; 'verbs' of a group ("snapshot") are its second words. */
 struct verb {
     const char *name;

@@ -14,14 +14,6 @@ static const struct verb_syntax syntax = {
     .word_count_max = 1,
 };
 
-static enum es_exit print(struct json_out *line)
-{
-    const enum es_status status = json_out_print(line, stdout);
-
-    json_out_deinit(line);
-    return status == ES_OK ? ES_EXIT_OK : ES_EXIT_IO;
-}
-
 static enum es_exit stream_head(const struct invocation *invocation, const char *stream)
 {
     struct es_head head;
@@ -50,7 +42,7 @@ static enum es_exit stream_head(const struct invocation *invocation, const char 
     json_out_member_hex(&line, "hash", head.hash, ES_HASH_BYTES);
     json_out_member_uint(&line, "tick", head.tick);
     json_out_close(&line, '}');
-    return print(&line);
+    return invocation_print(&line, ES_EXIT_OK);
 }
 
 static enum es_exit store_head(const struct invocation *invocation)
@@ -79,7 +71,7 @@ static enum es_exit store_head(const struct invocation *invocation)
     json_out_member_hex(&line, "store_id", head.store_id, ES_STORE_ID_BYTES);
     json_out_member_uint(&line, "epoch", head.epoch);
     json_out_close(&line, '}');
-    return print(&line);
+    return invocation_print(&line, ES_EXIT_OK);
 }
 
 enum es_exit verb_head(struct invocation *invocation)

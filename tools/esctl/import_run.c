@@ -178,7 +178,7 @@ static const char *failure_name(enum es_status failure)
     }
 }
 
-static void print_summary(struct import_run *run, double seconds)
+static enum es_exit print_summary(const struct import_run *run, double seconds, enum es_exit exit)
 {
     const double rate = (double)run->event_count / seconds;
 
@@ -192,9 +192,11 @@ static void print_summary(struct import_run *run, double seconds)
         (void)printf("positions, times and revisions of the file were not taken over: this store "
                      "has its own\n");
     }
+    return exit;
 }
 
-static void print_summary_json(struct import_run *run, double seconds)
+static enum es_exit print_summary_json(const struct import_run *run, double seconds,
+                                       enum es_exit exit)
 {
     struct json_out line;
 
@@ -215,8 +217,7 @@ static void print_summary_json(struct import_run *run, double seconds)
         json_out_member_string(&line, "error", run->error);
     }
     json_out_close(&line, '}');
-    (void)json_out_print(&line, stdout);
-    json_out_deinit(&line);
+    return invocation_print(&line, exit);
 }
 
 static void print_failure(const struct import_run *run)
@@ -251,16 +252,14 @@ enum es_exit import_run_finish(struct import_run *run, bool interrupted)
     }
     progress_clear(&run->progress);
     const double seconds = progress_seconds(&run->progress);
-    if (run->invocation->json) {
-        print_summary_json(run, seconds);
-    } else {
-        print_summary(run, seconds);
-    }
+    const enum es_exit exit = run->invocation->json
+                                  ? print_summary_json(run, seconds, exit_of_failure(run->failure))
+                                  : print_summary(run, seconds, exit_of_failure(run->failure));
     if (run->failure != ES_OK) {
         print_failure(run);
     }
     es_producer_close(run->producer);
     import_parser_deinit(&run->parser);
     stream_count_deinit(&run->streams);
-    return exit_of_failure(run->failure);
+    return exit;
 }

@@ -1,6 +1,7 @@
 /* One verb's command line, its connection and its errors; see esctl.h. */
 #include "tools/esctl/arguments.h"
 #include "tools/esctl/global_options.h"
+#include "tools/esctl/json_out.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -301,6 +302,20 @@ enum es_exit invocation_failed(const struct invocation *invocation, enum es_stat
         invocation_error("%s", text);
     }
     return exit_of_status(status);
+}
+
+enum es_exit invocation_print(struct json_out *line, enum es_exit exit)
+{
+    const enum es_status status = json_out_print(line, stdout);
+
+    json_out_deinit(line);
+    if (status == ES_OK) {
+        return exit;
+    }
+    if (status == ES_E_NO_MEMORY) {
+        invocation_error("there is no memory for a line of output: make some free");
+    }
+    return ES_EXIT_IO;
 }
 
 enum es_exit invocation_finish_output(enum es_exit exit)

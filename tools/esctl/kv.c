@@ -134,9 +134,7 @@ static enum es_exit tell_conflict(const struct invocation *invocation,
     }
     json_out_member_uint(&line, "actual_revision", refusal->actual_revision);
     json_out_close(&line, '}');
-    const enum es_status status = json_out_print(&line, stdout);
-    json_out_deinit(&line);
-    return status == ES_OK ? ES_EXIT_NO : ES_EXIT_IO;
+    return invocation_print(&line, ES_EXIT_NO);
 }
 
 static enum es_exit tell_missing(const struct invocation *invocation)
@@ -269,9 +267,7 @@ static enum es_exit print_deleted(const struct invocation *invocation, uint64_t 
     json_out_member_string(&line, "key", invocation->words[1]);
     json_out_member_uint(&line, "revision", revision);
     json_out_close(&line, '}');
-    const enum es_status status = json_out_print(&line, stdout);
-    json_out_deinit(&line);
-    return status == ES_OK ? ES_EXIT_OK : ES_EXIT_IO;
+    return invocation_print(&line, ES_EXIT_OK);
 }
 
 enum es_exit verb_kv_delete(struct invocation *invocation)

@@ -359,9 +359,7 @@ static enum es_exit print_deleted(const struct invocation *invocation, uint64_t 
     json_out_member_string(&line, "stream", invocation->words[0]);
     json_out_member_uint(&line, "deleted", deleted);
     json_out_close(&line, '}');
-    const enum es_status status = json_out_print(&line, stdout);
-    json_out_deinit(&line);
-    return status == ES_OK ? ES_EXIT_OK : ES_EXIT_IO;
+    return invocation_print(&line, ES_EXIT_OK);
 }
 
 enum es_exit verb_snapshot_delete(struct invocation *invocation)

@@ -50,15 +50,15 @@ enum es_exit verb_status(struct invocation *invocation)
     output.json = invocation->json;
     json_out_init(&output.line);
     json_out_open(&output.line, '{');
-    enum es_status status = es_broker_status(invocation->connection, show, &output);
+    const enum es_status status = es_broker_status(invocation->connection, show, &output);
     json_out_close(&output.line, '}');
     if (status != ES_OK) {
         json_out_deinit(&output.line);
         return invocation_failed(invocation, status);
     }
     if (output.json) {
-        status = json_out_print(&output.line, stdout);
+        return invocation_print(&output.line, ES_EXIT_OK);
     }
     json_out_deinit(&output.line);
-    return status == ES_OK ? ES_EXIT_OK : ES_EXIT_IO;
+    return ES_EXIT_OK;
 }

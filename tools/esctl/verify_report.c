@@ -49,7 +49,7 @@ void verify_report_damage(void *context, const struct damage *damage)
     json_out_member_uint(line, "position", damage->position);
     json_out_member_string(line, "message", damage->message);
     json_out_close(line, '}');
-    (void)json_out_print(line, stdout); /* a failure is found at the end */
+    report->print_status = json_out_print(line, stdout);
 }
 
 bool verify_report_progress(void *context, const struct verification *so_far)
@@ -83,7 +83,7 @@ static void print_summary(struct verify_report *report, const struct verificatio
     json_out_member_fixed(line, "seconds", seconds, 6);
     json_out_member_fixed(line, "events_per_second", rate, 1);
     json_out_close(line, '}');
-    (void)json_out_print(line, stdout);
+    report->print_status = json_out_print(line, stdout);
 }
 
 enum es_exit verify_report_finish(struct verify_report *report,
@@ -94,6 +94,9 @@ enum es_exit verify_report_finish(struct verify_report *report,
     progress_clear(&report->progress);
     print_summary(report, verification, seconds);
     json_out_deinit(&report->line);
+    if (report->print_status != ES_OK) {
+        return ES_EXIT_IO; /* main.c says why */
+    }
     if (verification->finding_count == 0) {
         return ES_EXIT_OK;
     }

@@ -15,6 +15,7 @@ struct verify_report {
     uint64_t head_position; /* for the progress; 0: not known */
     struct progress progress;
     struct json_out line;
+    enum es_status print_status;
 };
 
 void verify_report_start(struct verify_report *report, bool json, uint64_t head_position);
