@@ -209,7 +209,7 @@ void little_broker_sleep(struct little_broker *broker)
     }
     if (es_doorbell_sleep(&broker->doorbell, es_deadline_after_ns(HANG_NS * 3)) == ES_TIMEOUT) {
         broker->lost_bell_count += es_ring_has_ticket(&broker->ring);
-        little_require(es_ring_has_ticket(&broker->ring), "producers go on while the broker sleeps");
+        little_require(es_ring_has_ticket(&broker->ring), "producers go on meanwhile");
     }
 }
 
