@@ -76,6 +76,7 @@ static int produce(struct producer *producer, uint64_t first, uint64_t count,
     uint64_t sent = 0;
     uint64_t done = 0;
 
+    assert(in_flight > 0);
     while (done < count) {
         enum es_status status = ES_OK;
         uint64_t now_ns = 0;
