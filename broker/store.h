@@ -153,7 +153,7 @@ ES_MUST_USE enum es_status store_apply(struct store *store, const struct store_b
  * Cuts: everything applied so far will be on disk when the next
  * store_flush_wait() has returned; what is applied later does not delay it.
  * The applying thread's call, quick; ES_FULL: an earlier cut has not been
- * waited for.
+ * waited for. ES_E_PERMISSION: a read-only store, or an overlay.
  */
 ES_MUST_USE enum es_status store_flush_begin(struct store *store);
 

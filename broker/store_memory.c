@@ -81,25 +81,40 @@ static void memory_free(struct store *store)
 
 /* ---- Writing -------------------------------------------------------------- */
 
+/* The entry with the highest sequence of 'prefix'; NULL: it has none. */
+static const struct store_tree_node *highest_of(const struct store_tree_node *events,
+                                                struct store_slice prefix)
+{
+    uint8_t last[STORE_KEY_BYTES_MAX];
+    size_t size = prefix.size + STORE_SEQUENCE_BYTES;
+    const struct store_tree_node *node = NULL;
+
+    memcpy(last, prefix.bytes, prefix.size);
+    memset(last + prefix.size, 0xff, STORE_SEQUENCE_BYTES);
+    node = store_tree_at_or_before(events, (struct store_slice){last, size}, true);
+    while (node != NULL) {
+        struct store_slice key = store_tree_key(node);
+
+        if (key.size < prefix.size || memcmp(key.bytes, prefix.bytes, prefix.size) != 0) {
+            return NULL;
+        }
+        if (key.size == size) {
+            return node;
+        }
+        /* Of another prefix that begins with the same bytes. */
+        node = store_tree_at_or_before(events, key, false);
+    }
+    return NULL;
+}
+
 /* Whether an event may be written: ES_OK, ES_EMPTY (there already, skip it), ES_E_EXISTS. */
 static enum es_status check_event(const struct store_tree_node *events, struct store_slice key,
                                   struct store_slice value, enum store_apply_mode mode)
 {
-    struct store_slice prefix = store_event_prefix(key);
-    uint8_t last[STORE_KEY_BYTES_MAX];
-    const struct store_tree_node *highest = NULL;
+    const struct store_tree_node *highest = highest_of(events, store_event_prefix(key));
     const struct store_tree_node *same = NULL;
-    struct store_slice found;
 
-    memcpy(last, prefix.bytes, prefix.size);
-    memset(last + prefix.size, 0xff, STORE_SEQUENCE_BYTES);
-    highest = store_tree_at_or_before(events, (struct store_slice){last, key.size}, true);
-    if (highest == NULL) {
-        return ES_OK;
-    }
-    found = store_tree_key(highest);
-    if (found.size != key.size || memcmp(found.bytes, prefix.bytes, prefix.size) != 0 ||
-        store_slice_compare(found, key) < 0) {
+    if (highest == NULL || store_slice_compare(store_tree_key(highest), key) < 0) {
         return ES_OK;
     }
     same = mode == STORE_APPLY_REPLAY ? store_tree_find(events, key) : NULL;

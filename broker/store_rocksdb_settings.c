@@ -67,7 +67,7 @@ static const struct setting table_settings[] = {
     {"checksum", "kXXH3"},
     {"format_version", "5"},
     {"block_size", "8192"},
-    {"filter_policy", "bloomfilter:10:false"},
+    {"filter_policy", "bloomfilter"},
     {"whole_key_filtering", "true"},
     {"no_block_cache", "false"},
     {"cache_index_and_filter_blocks", "true"},
@@ -75,7 +75,6 @@ static const struct setting table_settings[] = {
 };
 
 static_assert(SETTINGS_BLOCK_BYTES == 8192, "as in table_settings");
-static_assert(SETTINGS_BLOOM_BITS == 10, "as in table_settings");
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 

@@ -22,24 +22,12 @@ struct event_reader {
     struct rocksdb_iterator_t *iterator;
 };
 
-static bool stands_on_prefix(const rocksdb_iterator_t *iterator, struct store_slice prefix)
-{
-    size_t size = 0;
-    const char *key = NULL;
-
-    if (rocksdb_iter_valid(iterator) == 0) {
-        return false;
-    }
-    key = rocksdb_iter_key(iterator, &size);
-    return size == prefix.size + STORE_SEQUENCE_BYTES &&
-           memcmp(key, prefix.bytes, prefix.size) == 0;
-}
-
 /* The highest sequence that RocksDB holds of a prefix, 0 without any. */
 static enum es_status find_highest(struct event_reader *reader, struct store_slice prefix,
                                    uint64_t *ret_highest)
 {
     uint8_t last[STORE_KEY_BYTES_MAX];
+    size_t size = prefix.size + STORE_SEQUENCE_BYTES;
     struct rocks_store *rocks = reader->rocks;
     uint64_t highest = 0;
     char *why = NULL;
@@ -50,13 +38,20 @@ static enum es_status find_highest(struct event_reader *reader, struct store_sli
     }
     memcpy(last, prefix.bytes, prefix.size);
     memset(last + prefix.size, 0xff, STORE_SEQUENCE_BYTES);
-    rocksdb_iter_seek_for_prev(reader->iterator, (const char *)last,
-                               prefix.size + STORE_SEQUENCE_BYTES);
-    if (stands_on_prefix(reader->iterator, prefix)) {
-        size_t size = 0;
-        const char *key = rocksdb_iter_key(reader->iterator, &size);
+    rocksdb_iter_seek_for_prev(reader->iterator, (const char *)last, size);
+    while (rocksdb_iter_valid(reader->iterator) != 0) {
+        struct store_slice key = {NULL, 0};
 
-        highest = store_event_sequence((struct store_slice){key, size});
+        key.bytes = rocksdb_iter_key(reader->iterator, &key.size);
+        if (key.size < prefix.size || memcmp(key.bytes, prefix.bytes, prefix.size) != 0) {
+            break;
+        }
+        if (key.size == size) {
+            highest = store_event_sequence(key);
+            break;
+        }
+        /* Of another prefix that begins with the same bytes. */
+        rocksdb_iter_prev(reader->iterator);
     }
     rocksdb_iter_get_error(reader->iterator, &why);
     if (why == NULL) {
