@@ -38,6 +38,11 @@ static double microseconds(const struct measurement *measurement, uint32_t parts
     return (double)histogram_percentile(&measurement->latency, parts_per_million) / 1e3;
 }
 
+static double encode_us(const struct measurement *measurement)
+{
+    return (double)measurement->encode_ns / 1e3 / (double)measurement->events;
+}
+
 static void print_json(const char *verb, const struct bench_options *options,
                        const struct measurement *measurement)
 {
@@ -48,6 +53,9 @@ static void print_json(const char *verb, const struct bench_options *options,
     for (size_t i = 0; i < PERCENTILE_COUNT && measurement->latency.count > 0; i++) {
         (void)printf(",\"%s\":%.3f", percentiles[i].member,
                      microseconds(measurement, percentiles[i].parts_per_million));
+    }
+    if (measurement->encode_ns > 0) {
+        (void)printf(",\"encode_us_per_event\":%.3f", encode_us(measurement));
     }
     (void)printf(",\"size\":%" PRIu32, options->size_bytes);
     if (strcmp(verb, "append") == 0) {
@@ -115,5 +123,9 @@ void report_print(const char *verb, const struct bench_options *options,
                          microseconds(measurement, percentiles[i].parts_per_million),
                          i + 1 < PERCENTILE_COUNT ? "," : "\n");
         }
+    }
+    if (measurement->encode_ns > 0) {
+        (void)printf("  besides  %.2f us an event for encoding and hashing\n",
+                     encode_us(measurement));
     }
 }
