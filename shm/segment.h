@@ -9,7 +9,7 @@
  *         checked for type and size before it is mapped.
  * Memory. All pages are allocated at creation, so a full tmpfs is an error
  *         here and not a SIGBUS later. A file that its holder truncates is a
- *         SIGBUS still: see guard.h.
+ *         SIGBUS still: see fault.h.
  * fork.   Descriptors are close-on-exec and mappings MADV_DONTFORK: a child
  *         that touches one dies of SIGSEGV instead of writing as its parent.
  * Threads: one segment, one thread at a time; the mapped memory has its own
