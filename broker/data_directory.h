@@ -21,7 +21,7 @@
 #include "broker/disk.h"
 #include "shm/eventspine_status.h"
 
-enum { DATA_PATH_BYTES_MAX = 3072, DATA_WHY_BYTES = 4096 };
+enum { DATA_PATH_BYTES_MAX = 3072, DATA_WHY_BYTES = 5120 };
 
 #define DATA_ANCHOR_NAME "anchor"
 #define DATA_CREATING_NAME "creating"

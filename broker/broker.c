@@ -1,0 +1,430 @@
+#include "broker/broker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "broker/broker_status.h"
+#include "broker/commit_loop.h"
+#include "broker/control.h"
+#include "broker/process.h"
+#include "broker/requests.h"
+#include "broker/run_directory.h"
+#include "broker/startup.h"
+#include "shm/codec/hash.h"
+
+/* All parts, in the order in which they are made; taken apart in reverse. */
+struct broker {
+    const struct options *options;
+    struct counters counters;
+    struct counters request_counters;
+    struct run_directory run;
+    struct startup startup;
+    struct lanes *lanes;
+    struct transport *transport;
+    struct publisher *publisher;
+    struct commit_loop *loop;
+    struct inbox *inbox;
+    struct sequencer *sequencer;
+    struct batch *batch;
+    struct drain *drain;
+    struct flusher *flusher;
+    struct witness *witness;
+    struct committer *committer;
+    struct control *control;
+    struct broker_status status;
+    struct requests *requests;
+    pthread_t commit_thread;
+    uint32_t transaction_bytes_max;
+    char why[DATA_WHY_BYTES];
+};
+
+/* Fail-stop: nobody is told anything more. What was written, the next start
+ * finds out; a retry here could store something twice. */
+_Noreturn static void stop_at_once(const char *what, const char *why)
+{
+    log_error("%s failed (%s): stopping at once; start again to see what was stored", what, why);
+    _exit(EX_IOERR);
+}
+
+static void fail(const char *what, const char *why)
+{
+    stop_at_once(what, why);
+}
+
+static int exit_code_of(enum es_status status)
+{
+    switch (status) {
+    case ES_OK: return EX_OK;
+    case ES_E_BUSY: return EX_TEMPFAIL;
+    case ES_E_CORRUPT:
+    case ES_E_VERSION:
+    case ES_REGRESSED:
+    case ES_DIVERGED: return EX_DATAERR;
+    case ES_E_IO: return EX_IOERR;
+    case ES_E_NO_MEMORY: return EX_TEMPFAIL;
+    default: return EX_CANTCREAT;
+    }
+}
+
+static struct lanes_config lanes_config_of(const struct broker *broker, const uint8_t *store_id,
+                                           const uint8_t *boot_id)
+{
+    const struct options *options = broker->options;
+    struct lanes_config config = {
+        .directory_fd = broker->run.segments_fd,
+        .group = options->group_given ? options->group : ES_GROUP_NONE,
+        .counters = (struct counters *)&broker->counters,
+    };
+
+    memcpy(config.identity.store_id, store_id, sizeof config.identity.store_id);
+    memcpy(config.identity.boot_id, boot_id, sizeof config.identity.boot_id);
+    config.identity.geometry = options->geometry;
+    config.identity.durability =
+        options->syncs_commits ? ES_DURABILITY_FSYNC : ES_DURABILITY_OS;
+    config.identity.broker_pid = (uint32_t)getpid();
+    config.identity.broker_start_time = process_start_time(getpid());
+    return config;
+}
+
+static void look(void *context, const uint8_t *store_id, const uint8_t *boot_id,
+                 struct lanes_remains *ret_remains)
+{
+    const struct broker *broker = context;
+    struct lanes_config config = lanes_config_of(broker, store_id, boot_id);
+
+    lanes_look(broker->run.segments_fd, &config, ret_remains);
+}
+
+static enum es_status open_store(struct broker *broker)
+{
+    const struct options *options = broker->options;
+    struct startup_options startup = {
+        .data_path = options->data_path,
+        .in_memory = options->in_memory,
+        .durability = options->syncs_commits ? ANCHOR_FSYNC : ANCHOR_OS,
+        .geometry = {.segment_count = LOG_SEGMENT_COUNT_DEFAULT,
+                     .segment_bytes = options->segment_bytes},
+        .look = look,
+        .look_context = broker,
+    };
+    enum es_status status =
+        startup_open(&startup, &broker->counters, &broker->startup, broker->why);
+
+    if (status == ES_OK) {
+        log_info("the store holds positions 1 to %" PRIu64 " in %" PRIu64
+                 " commits; %" PRIu64 " batches came from the log",
+                 broker->startup.end.position, broker->startup.end.commit_number,
+                 broker->startup.replayed_batches);
+    }
+    return status;
+}
+
+static enum es_status open_lanes(struct broker *broker)
+{
+    const struct startup *startup = &broker->startup;
+    struct lanes_config config =
+        lanes_config_of(broker, startup->state.store_id, startup->boot_id);
+    struct es_control_head head = {.batch_number = startup->end.batch_number,
+                                   .commit_number = startup->end.commit_number,
+                                   .durable_position = startup->end.position};
+    enum es_status status = ES_OK;
+
+    memcpy(head.store_hash, startup->end.store_hash, sizeof head.store_hash);
+    config.identity.start_number = startup->state.start_number;
+    config.identity.epoch = startup->state.epoch;
+    config.identity.transaction_bytes_max = broker->transaction_bytes_max;
+    status = startup->remains.is_usable
+                 ? lanes_take_over(&config, &head, &startup->ahead, &broker->lanes)
+                 : lanes_new(&config, &head, &broker->lanes);
+    if (status != ES_OK) {
+        snprintf(broker->why, sizeof broker->why,
+                 "cannot make shared memory for %s: %s (%s): make room in /dev/shm, or give "
+                 "smaller --slots",
+                 broker->options->run_path, es_status_text(status), strerror(errno));
+    }
+    return status;
+}
+
+static enum es_status open_sockets(struct broker *broker)
+{
+    const struct startup *startup = &broker->startup;
+    struct transport_config transport = {.requests_path = broker->run.requests_path,
+                                         .events_path = broker->run.events_path,
+                                         .group_given = broker->options->group_given,
+                                         .group_id = broker->options->group};
+    struct publisher_config publisher = {.counters = &broker->counters,
+                                         .store_id = startup->state.store_id,
+                                         .epoch = startup->state.epoch,
+                                         .start_number = startup->state.start_number,
+                                         .head_position = startup->end.position};
+    enum es_status status = transport_new(&transport, broker->why, &broker->transport);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    publisher.transport = broker->transport;
+    memcpy(publisher.store_hash, startup->end.store_hash, sizeof publisher.store_hash);
+    status = publisher_new(&publisher, &broker->publisher);
+    if (status != ES_OK) {
+        snprintf(broker->why, sizeof broker->why, "cannot start the publisher: %s",
+                 es_status_text(status));
+    }
+    return status;
+}
+
+/* The way of an event: inbox and lanes, drain, sequencer, committer. */
+static enum es_status make_commit_path(struct broker *broker)
+{
+    struct startup *startup = &broker->startup;
+    struct drain_config drain = {.lanes = broker->lanes,
+                                 .counters = &broker->counters,
+                                 .record_bytes_max = broker->options->geometry.record_bytes_max};
+    struct flusher_config flusher = {startup->store, startup->log, &broker->counters, fail};
+    struct witness_config witness = {startup->anchor, startup->log,
+                                     !broker->options->syncs_commits, fail};
+    struct committer_config committer = {.log = startup->log,
+                                         .store = startup->store,
+                                         .heads = startup->heads,
+                                         .lanes = broker->lanes,
+                                         .publisher = broker->publisher,
+                                         .counters = &broker->counters,
+                                         .epoch = startup->state.epoch,
+                                         .syncs_commits = broker->options->syncs_commits};
+    enum es_status status = commit_loop_new(&broker->loop);
+
+    status = status != ES_OK ? status : inbox_new(commit_loop_wake, broker->loop, &broker->inbox);
+    status = status != ES_OK
+                 ? status
+                 : sequencer_new(startup->store, startup->heads, &broker->sequencer);
+    drain.inbox = broker->inbox;
+    drain.sequencer = broker->sequencer;
+    status = status != ES_OK ? status : drain_new(&drain, &broker->drain);
+    status = status != ES_OK ? status : flusher_new(&flusher, &broker->flusher);
+    status = status != ES_OK ? status : witness_new(&witness, &startup->state, &broker->witness);
+    committer.inbox = broker->inbox;
+    committer.flusher = broker->flusher;
+    committer.witness = broker->witness;
+    status = status != ES_OK ? status
+                             : committer_new(&committer, &startup->end, &broker->committer);
+    if (status != ES_OK) {
+        snprintf(broker->why, sizeof broker->why, "cannot make the commit path: %s",
+                 es_status_text(status));
+    }
+    return status;
+}
+
+static enum es_status make_questions(struct broker *broker)
+{
+    const struct startup *startup = &broker->startup;
+    struct requests_config requests = {.transport = broker->transport,
+                                       .store = startup->store,
+                                       .inbox = broker->inbox,
+                                       .counters = &broker->counters,
+                                       .request_counters = &broker->request_counters,
+                                       .epoch = startup->state.epoch,
+                                       .start_number = startup->state.start_number,
+                                       .durability = broker->options->syncs_commits ? 0 : 1,
+                                       .transaction_bytes_max = broker->transaction_bytes_max,
+                                       .status = broker_status_pack,
+                                       .status_context = &broker->status};
+    enum es_status status = ES_OK;
+
+    memcpy(requests.store_id, startup->state.store_id, sizeof requests.store_id);
+    broker->status = (struct broker_status){.inbox = broker->inbox,
+                                            .lanes = broker->lanes,
+                                            .store = startup->store,
+                                            .committer = broker->committer,
+                                            .syncs_commits = broker->options->syncs_commits,
+                                            .in_memory = broker->options->in_memory};
+    status = requests_new(&requests, &broker->requests);
+    if (status != ES_OK) {
+        snprintf(broker->why, sizeof broker->why, "cannot start the request workers: %s",
+                 es_status_text(status));
+    }
+    return status;
+}
+
+static enum es_status make_control(struct broker *broker)
+{
+    struct control_config config = {.socket_path = broker->run.control_path,
+                                    .group_given = broker->options->group_given,
+                                    .group = broker->options->group,
+                                    .inbox = broker->inbox,
+                                    .lanes = broker->lanes};
+
+    return control_new(&config, broker->why, &broker->control);
+}
+
+static void *run_commit_thread(void *context)
+{
+    struct broker *broker = context;
+    struct commit_loop_config config = {.drain = broker->drain,
+                                        .committer = broker->committer,
+                                        .sequencer = broker->sequencer,
+                                        .lanes = broker->lanes,
+                                        .batch = broker->batch,
+                                        .counters = &broker->counters,
+                                        .disk = broker->startup.directory.disk,
+                                        .reserve_bytes = broker->options->reserve_bytes,
+                                        .failed = fail};
+
+    commit_loop_run(broker->loop, &config);
+    return NULL;
+}
+
+static enum es_status assemble(struct broker *broker)
+{
+    enum es_status status = run_directory_open(broker->options, &broker->run, broker->why);
+
+    status = status != ES_OK ? status : open_store(broker);
+    if (status == ES_OK) {
+        const struct log_origin *origin = log_origin(broker->startup.log);
+        uint32_t record_max = broker->options->geometry.payload_bytes_max;
+
+        status = batch_new(log_body_bytes_max(&origin->geometry), &broker->batch);
+        if (status == ES_OK) {
+            uint32_t batch_max = batch_transaction_bytes_max(broker->batch);
+
+            broker->transaction_bytes_max = batch_max < record_max ? batch_max : record_max;
+        } else {
+            snprintf(broker->why, sizeof broker->why, "not enough memory");
+        }
+    }
+    status = status != ES_OK ? status : open_lanes(broker);
+    status = status != ES_OK ? status : open_sockets(broker);
+    status = status != ES_OK ? status : make_commit_path(broker);
+    status = status != ES_OK ? status : make_control(broker);
+    return status;
+}
+
+/* Everything that was accepted is committed; then the store is made whole, so
+ * that the next start has nothing to replay. */
+static enum es_status end_cleanly(struct broker *broker)
+{
+    const struct history_point *end = NULL;
+    struct log_point point;
+    enum es_status status = ES_OK;
+
+    commit_loop_stop(broker->loop);
+    pthread_join(broker->commit_thread, NULL);
+    transport_stop(broker->transport);
+    inbox_close(broker->inbox);
+    requests_stop(broker->requests);
+    publisher_stop(broker->publisher);
+    flusher_wait(broker->flusher);
+    end = committer_end(broker->committer);
+    point.batch_number = end->batch_number;
+    memcpy(point.store_hash, end->store_hash, sizeof point.store_hash);
+    status = log_sync(broker->startup.log);
+    if (status == ES_OK) {
+        status = store_flush_all(broker->startup.store);
+    }
+    if (status == ES_OK) {
+        status = log_mark_flushed(broker->startup.log, &point);
+    }
+    if (status == ES_OK) {
+        witness_note(broker->witness, end->batch_number, end->commit_number, end->position,
+                     end->store_hash);
+        status = witness_stop_clean(broker->witness);
+    }
+    if (status != ES_OK) {
+        stop_at_once("a clean end", es_status_text(status));
+    }
+    lanes_set_state(broker->lanes, ES_BROKER_STOPPED);
+    return status;
+}
+
+static void take_apart(struct broker *broker)
+{
+    control_free(broker->control);
+    requests_free(broker->requests);
+    committer_free(broker->committer);
+    witness_free(broker->witness);
+    flusher_free(broker->flusher);
+    drain_free(broker->drain);
+    sequencer_free(broker->sequencer);
+    inbox_free(broker->inbox);
+    commit_loop_free(broker->loop);
+    publisher_free(broker->publisher);
+    transport_free(broker->transport);
+    lanes_free(broker->lanes);
+    batch_free(broker->batch);
+    startup_close(&broker->startup);
+    run_directory_close(&broker->run);
+}
+
+static void announce(const struct broker *broker)
+{
+    printf("ready run=%s data=%s position=%" PRIu64 " durability=%s\n", broker->options->run_path,
+           broker->options->data_path, broker->startup.end.position,
+           broker->options->syncs_commits ? "fsync" : "os");
+    fflush(stdout);
+    sd_notify(0, "READY=1");
+}
+
+static enum es_status serve(struct broker *broker)
+{
+    enum es_status status = ES_OK;
+
+    if (pthread_create(&broker->commit_thread, NULL, run_commit_thread, broker) != 0) {
+        snprintf(broker->why, sizeof broker->why, "cannot start the commit thread");
+        return ES_E_NO_MEMORY;
+    }
+    status = make_questions(broker);
+    if (status == ES_OK) {
+        lanes_set_state(broker->lanes, ES_BROKER_SERVING);
+        announce(broker);
+        control_run(broker->control);
+        sd_notify(0, "STOPPING=1");
+    }
+    if (status != ES_OK) {
+        log_error("%s", broker->why);
+    }
+    end_cleanly(broker);
+    return status;
+}
+
+static void block_signals(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+int broker_run(const struct options *options)
+{
+    struct broker *broker = calloc(1, sizeof *broker);
+    enum es_status status = ES_OK;
+
+    if (broker == NULL) {
+        fprintf(stderr, "esbroker: not enough memory: free some, and try again\n");
+        return EX_TEMPFAIL;
+    }
+    broker->options = options;
+    broker->run.fd = broker->run.lock_fd = broker->run.segments_fd = -1;
+    broker->startup.directory.fd = broker->startup.directory.lock_fd = -1;
+    logger_set_level(options->log_level);
+    block_signals();
+    es_hash_warm_up();
+    status = assemble(broker);
+    if (status != ES_OK) {
+        fprintf(stderr, "esbroker: %s\n", broker->why);
+    } else {
+        status = serve(broker);
+    }
+    take_apart(broker);
+    free(broker);
+    return exit_code_of(status);
+}

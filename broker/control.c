@@ -1,0 +1,498 @@
+#include "broker/control.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/logger.h"
+#include "broker/process.h"
+#include "broker/socket_file.h"
+#include "shm/codec/attach.h"
+
+enum {
+    CONNECTIONS_MAX = 512,
+    LISTEN_BACKLOG = 128,
+    EVENTS_PER_WAIT = 32,
+    DESCRIPTORS_SENT = 3,
+    DESCRIPTORS_RECEIVED_MAX = 253 /* SCM_MAX_FD: all that one message can bring */
+};
+
+/* What an epoll event is about, in its data: a kind, and an index. */
+enum source { SOURCE_LISTENER, SOURCE_SIGNALS, SOURCE_STOP, SOURCE_CONNECTION, SOURCE_OWNER };
+
+struct connection {
+    int fd; /* -1: not in use */
+    uint32_t uid;
+    pid_t pid;
+    bool is_attached;
+    uint64_t accepted; /* counts up: which one is the oldest */
+};
+
+struct owner {
+    int pidfd; /* -1: not watched */
+    uint64_t incarnation;
+};
+
+struct control {
+    struct control_config config;
+    int epoll_fd;
+    int listener_fd;
+    int signal_fd;
+    int stop_fd;
+    bool is_over;
+    uint64_t accept_count;
+    struct connection connections[CONNECTIONS_MAX];
+    struct owner owners[ES_LANE_COUNT_MAX]; /* by lane index */
+};
+
+static enum es_status watch(struct control *control, int fd, enum source source, uint32_t index)
+{
+    struct epoll_event event = {.events = EPOLLIN,
+                                .data.u64 = (uint64_t)source << 32 | index};
+
+    return epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? ES_OK : ES_E_IO;
+}
+
+static enum es_status listen_on(struct control *control, char *why)
+{
+    const char *path = control->config.socket_path;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    enum es_status status = socket_file_clear(path, why, CONTROL_WHY_BYTES);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    control->listener_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (control->listener_fd < 0 ||
+        bind(control->listener_fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
+        chmod(path, control->config.group_given ? 0660 : 0600) != 0 ||
+        (control->config.group_given && chown(path, (uid_t)-1, control->config.group) != 0) ||
+        listen(control->listener_fd, LISTEN_BACKLOG) != 0) {
+        snprintf(why, CONTROL_WHY_BYTES, "cannot listen on %s: %s", path, strerror(errno));
+        return errno == EACCES || errno == EPERM ? ES_E_PERMISSION : ES_E_IO;
+    }
+    return watch(control, control->listener_fd, SOURCE_LISTENER, 0);
+}
+
+static enum es_status hear_signals(struct control *control)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    control->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    control->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (control->signal_fd < 0 || control->stop_fd < 0 ||
+        watch(control, control->signal_fd, SOURCE_SIGNALS, 0) != ES_OK) {
+        return ES_E_IO;
+    }
+    return watch(control, control->stop_fd, SOURCE_STOP, 0);
+}
+
+/* ---- owners -------------------------------------------------------------- */
+
+struct gone {
+    struct lanes *lanes;
+    uint32_t index;
+    uint64_t incarnation;
+};
+
+static void tell_gone(void *context)
+{
+    const struct gone *gone = context;
+
+    lanes_owner_gone(gone->lanes, gone->index, gone->incarnation);
+}
+
+static void forget_owner(struct control *control, uint32_t index)
+{
+    struct owner *owner = &control->owners[index];
+
+    if (owner->pidfd >= 0) {
+        close(owner->pidfd); /* leaves the epoll set with its last descriptor */
+        owner->pidfd = -1;
+    }
+}
+
+/* False: the process has ended. One that cannot be watched is not dead: its lane
+ * is kept until it is closed. */
+static bool watch_owner(struct control *control, uint32_t index, uint64_t incarnation, pid_t pid,
+                        uint64_t pid_start_time)
+{
+    struct owner *owner = &control->owners[index];
+    bool is_gone = false;
+
+    forget_owner(control, index);
+    owner->incarnation = incarnation;
+    owner->pidfd = process_watch(pid, pid_start_time, &is_gone);
+    if (owner->pidfd >= 0 && watch(control, owner->pidfd, SOURCE_OWNER, index) != ES_OK) {
+        forget_owner(control, index);
+    }
+    if (owner->pidfd < 0 && !is_gone) {
+        log_warning("cannot watch process %ld: its lane is kept until it closes it", (long)pid);
+    }
+    return !is_gone;
+}
+
+/* Lanes that were taken over; the commit thread does not run yet. */
+static void find_owner(void *context, uint32_t index, uint64_t incarnation, pid_t pid,
+                       uint64_t pid_start_time)
+{
+    struct control *control = context;
+
+    if (!watch_owner(control, index, incarnation, pid, pid_start_time)) {
+        lanes_owner_gone(control->config.lanes, index, incarnation);
+    }
+}
+
+static void owner_ended(struct control *control, uint32_t index)
+{
+    struct gone gone = {control->config.lanes, index, control->owners[index].incarnation};
+
+    forget_owner(control, index);
+    if (inbox_call(control->config.inbox, tell_gone, &gone) != ES_OK) {
+        log_debug("lane %u: its owner ended while the broker stops", index);
+    }
+}
+
+/* ---- connections --------------------------------------------------------- */
+
+static void disconnect(struct connection *connection)
+{
+    close(connection->fd);
+    connection->fd = -1;
+}
+
+/* A place for one more; where all are taken, that of the oldest who never asked. */
+static struct connection *find_place(struct control *control)
+{
+    struct connection *oldest = NULL;
+
+    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
+        struct connection *connection = &control->connections[i];
+
+        if (connection->fd < 0) {
+            return connection;
+        }
+        if (!connection->is_attached &&
+            (oldest == NULL || connection->accepted < oldest->accepted)) {
+            oldest = connection;
+        }
+    }
+    if (oldest != NULL) {
+        disconnect(oldest);
+    }
+    return oldest;
+}
+
+static bool is_welcome(const struct control *control, const struct ucred *peer)
+{
+    return peer->uid == geteuid() || peer->uid == 0 || control->config.group_given;
+}
+
+static void accept_one(struct control *control)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    struct connection *place = NULL;
+    int fd = accept4(control->listener_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0) {
+        return;
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && is_welcome(control, &peer)) {
+        place = find_place(control);
+    }
+    if (place == NULL) {
+        close(fd);
+        return;
+    }
+    *place = (struct connection){.fd = fd,
+                                 .uid = peer.uid,
+                                 .pid = peer.pid,
+                                 .accepted = ++control->accept_count};
+    if (watch(control, fd, SOURCE_CONNECTION, (uint32_t)(place - control->connections)) !=
+        ES_OK) {
+        disconnect(place);
+    }
+}
+
+struct attaching {
+    struct control *control;
+    const struct connection *connection;
+    uint64_t pid_start_time;
+    char name[ES_ATTACH_NAME_MAX + 1];
+    struct lanes_attachment attachment;
+    enum es_status status;
+};
+
+static void attach(void *context)
+{
+    struct attaching *attaching = context;
+
+    attaching->status =
+        lanes_attach(attaching->control->config.lanes, attaching->connection->uid,
+                     attaching->connection->pid, attaching->pid_start_time, attaching->name,
+                     &attaching->attachment);
+}
+
+static const char *message_of(enum es_status status)
+{
+    switch (status) {
+    case ES_OK: return "";
+    case ES_E_LIMIT: return "all lanes are taken: close a producer, or start the broker with more "
+                            "--slots";
+    case ES_NO_SPACE: return "shared memory is full: make room in /dev/shm, or start the broker "
+                             "with a smaller --lane-bytes";
+    case ES_E_VERSION: return "this library and the broker have different memory layouts: use "
+                              "the same version of both";
+    case ES_NOT_SERVING: return "the broker is stopping";
+    default: return es_status_text(status);
+    }
+}
+
+static void put_descriptors(struct msghdr *message, void *control_bytes, size_t size,
+                            const struct lanes_attachment *attachment)
+{
+    const int descriptors[DESCRIPTORS_SENT] = {attachment->control_fd, attachment->ring_fd,
+                                               attachment->lane_fd};
+    struct cmsghdr *header = NULL;
+
+    memset(control_bytes, 0, size);
+    message->msg_control = control_bytes;
+    message->msg_controllen = size;
+    header = CMSG_FIRSTHDR(message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof descriptors);
+    memcpy(CMSG_DATA(header), descriptors, sizeof descriptors);
+}
+
+/* False: the peer did not take it. */
+static bool reply(const struct connection *connection, enum es_status status,
+                  const struct lanes_attachment *attachment)
+{
+    uint8_t bytes[ES_ATTACH_BYTES_MAX];
+    union {
+        char bytes[CMSG_SPACE(DESCRIPTORS_SENT * sizeof(int))];
+        struct cmsghdr alignment;
+    } control_bytes;
+    struct es_attach_reply answer = {.status = status,
+                                     .message = es_text_of(message_of(status)),
+                                     .lane_index = attachment->lane_index,
+                                     .incarnation = attachment->incarnation,
+                                     .ring_index = attachment->ring_index};
+    struct iovec part = {.iov_base = bytes};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    uint32_t size = 0;
+
+    if (es_attach_reply_encode(&answer, bytes, sizeof bytes, &size) != ES_OK) {
+        return false;
+    }
+    part.iov_len = size;
+    if (status == ES_OK) {
+        put_descriptors(&message, control_bytes.bytes, sizeof control_bytes.bytes, attachment);
+    }
+    return sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size;
+}
+
+static enum es_status serve_attach(struct control *control, struct connection *connection,
+                                   const struct es_attach_request *request)
+{
+    struct attaching attaching = {.control = control, .connection = connection};
+    struct lanes_attachment *made = &attaching.attachment;
+    enum es_status status = ES_OK;
+
+    if (request->layout_id != ES_LAYOUT_ID) {
+        return reply(connection, ES_E_VERSION, made) ? ES_OK : ES_E_CLOSED;
+    }
+    snprintf(attaching.name, sizeof attaching.name, "%.*s", (int)request->client_name.size,
+             request->client_name.data);
+    attaching.pid_start_time = process_start_time(connection->pid);
+    status = inbox_call(control->config.inbox, attach, &attaching);
+    status = status == ES_OK ? attaching.status : status;
+    if (status != ES_OK) {
+        return reply(connection, status, made) ? ES_OK : ES_E_CLOSED;
+    }
+    connection->is_attached = reply(connection, ES_OK, made);
+    close(made->control_fd);
+    close(made->ring_fd);
+    close(made->lane_fd);
+    if (!watch_owner(control, made->lane_index, made->incarnation, connection->pid,
+                     attaching.pid_start_time) ||
+        !connection->is_attached) {
+        owner_ended(control, made->lane_index); /* dead, or it never heard of its lane */
+    }
+    return connection->is_attached ? ES_OK : ES_E_CLOSED;
+}
+
+static void close_received(struct msghdr *message)
+{
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL;
+         header = CMSG_NXTHDR(message, header)) {
+        if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+            size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+            for (size_t i = 0; i < count; i++) {
+                int fd = -1;
+
+                memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
+                close(fd);
+            }
+        }
+    }
+}
+
+/* One packet. Anything but one sound request to attach ends the connection. */
+static void hear(struct control *control, uint32_t index)
+{
+    struct connection *connection = &control->connections[index];
+    uint8_t bytes[ES_ATTACH_BYTES_MAX];
+    union {
+        char bytes[CMSG_SPACE(DESCRIPTORS_RECEIVED_MAX * sizeof(int))];
+        struct cmsghdr alignment;
+    } control_bytes;
+    struct iovec part = {.iov_base = bytes, .iov_len = sizeof bytes};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control_bytes.bytes,
+                             .msg_controllen = sizeof control_bytes.bytes};
+    struct es_attach_request request;
+    enum es_status status = ES_E_CLOSED;
+    ssize_t size = 0;
+
+    if (connection->fd < 0) {
+        return; /* closed by an earlier event of the same round */
+    }
+    size = recvmsg(connection->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (size > 0) {
+        close_received(&message);
+    }
+    if (size > 0 && (message.msg_flags & MSG_TRUNC) == 0 && !connection->is_attached) {
+        status = es_attach_request_decode(bytes, (size_t)size, &request);
+        if (status == ES_OK) {
+            status = serve_attach(control, connection, &request);
+        }
+    }
+    if (status != ES_OK) {
+        disconnect(connection);
+    }
+}
+
+/* ---- life ---------------------------------------------------------------- */
+
+enum es_status control_new(const struct control_config *config, char *why,
+                           struct control **ret_control)
+{
+    struct control *control = calloc(1, sizeof *control);
+    enum es_status status = ES_OK;
+
+    if (control == NULL) {
+        snprintf(why, CONTROL_WHY_BYTES, "not enough memory");
+        return ES_E_NO_MEMORY;
+    }
+    control->config = *config;
+    control->listener_fd = -1;
+    control->signal_fd = -1;
+    control->stop_fd = -1;
+    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
+        control->connections[i].fd = -1;
+    }
+    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
+        control->owners[i].pidfd = -1;
+    }
+    control->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    snprintf(why, CONTROL_WHY_BYTES, "cannot make descriptors");
+    status = control->epoll_fd < 0 ? ES_E_IO : hear_signals(control);
+    if (status == ES_OK) {
+        status = listen_on(control, why);
+    }
+    if (status != ES_OK) {
+        control_free(control);
+        return status;
+    }
+    lanes_visit_owners(config->lanes, find_owner, control);
+    *ret_control = control;
+    return ES_OK;
+}
+
+static void handle(struct control *control, const struct epoll_event *event)
+{
+    uint32_t index = (uint32_t)event->data.u64;
+
+    switch ((enum source)(event->data.u64 >> 32)) {
+    case SOURCE_LISTENER: accept_one(control); break;
+    case SOURCE_CONNECTION: hear(control, index); break;
+    case SOURCE_OWNER: owner_ended(control, index); break;
+    case SOURCE_SIGNALS:
+        log_info("stopping: asked to by a signal");
+        control->is_over = true;
+        break;
+    case SOURCE_STOP: control->is_over = true; break;
+    }
+}
+
+void control_run(struct control *control)
+{
+    struct epoll_event events[EVENTS_PER_WAIT];
+
+    while (!control->is_over) {
+        int count = epoll_wait(control->epoll_fd, events, EVENTS_PER_WAIT, -1);
+
+        for (int i = 0; i < count; i++) {
+            handle(control, &events[i]);
+        }
+    }
+}
+
+void control_stop(struct control *control)
+{
+    uint64_t one = 1;
+    ssize_t written = write(control->stop_fd, &one, sizeof one);
+
+    assert(written == (ssize_t)sizeof one);
+    (void)written;
+}
+
+static void close_if_open(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+void control_free(struct control *control)
+{
+    if (control == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
+        close_if_open(control->connections[i].fd);
+    }
+    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
+        close_if_open(control->owners[i].pidfd);
+    }
+    if (control->listener_fd >= 0) {
+        close(control->listener_fd);
+        unlink(control->config.socket_path);
+    }
+    close_if_open(control->signal_fd);
+    close_if_open(control->stop_fd);
+    close_if_open(control->epoll_fd);
+    free(control);
+}
