@@ -213,18 +213,10 @@ enum es_status es_pages_verify(struct es_pages *pages)
 
 static enum es_status read_event(struct es_pages *pages, struct es_published_event *ret_event)
 {
-    struct es_unpack *unpack = &pages->unpack;
-    uint32_t elements = es_unpack_array_in(unpack, 4, UINT32_MAX);
     struct es_published_event event;
 
-    event.position = es_unpack_uint(unpack);
-    event.sequence = es_unpack_uint(unpack);
-    event.time_us = es_unpack_uint(unpack);
-    event.envelope = es_unpack_bin(unpack, UINT32_MAX);
-    if (elements > 4) {
-        es_unpack_skip_count(unpack, elements - 4);
-    }
-    if (!es_unpack_ok(unpack)) {
+    es_published_event_read(&pages->unpack, &event);
+    if (!es_unpack_ok(&pages->unpack)) {
         return es_fail(pages->connection, ES_E_PROTOCOL,
                        "the broker in %s sent a page that the protocol does not allow",
                        pages->connection->run_dir);

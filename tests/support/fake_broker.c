@@ -1,0 +1,530 @@
+#include "tests/support/fake_broker.h"
+
+#include <nng/nng.h>
+#include <nng/protocol/pubsub0/pub.h>
+#include <nng/protocol/reqrep0/rep.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shm/codec/envelope.h"
+#include "shm/codec/hash.h"
+#include "shm/codec/pack.h"
+#include "shm/codec/published.h"
+#include "shm/codec/strict_msgpack.h"
+#include "tests/support/fake_broker_state.h"
+
+#define REPLY_BYTES_MAX (4u << 20)
+#define POLL_MS 20
+
+struct fake_broker {
+    struct fake_lanes lanes;
+    nng_socket requests;
+    nng_socket publisher;
+    pthread_t request_thread;
+    _Atomic bool is_stopping;
+    _Atomic uint32_t subscriber_count;
+    _Atomic uint64_t request_count;
+    pthread_mutex_t lock; /* all below */
+    pthread_cond_t changed;
+    bool is_held;
+    uint32_t break_count;
+    uint32_t page_event_count;
+    uint8_t *canned;
+    uint32_t canned_bytes;
+    uint64_t epoch;
+    uint64_t start_number;
+    uint64_t heartbeat_number;
+    uint64_t heartbeat_position; /* told so far */
+    uint64_t published_position;
+    struct fake_event *events; /* position - 1 */
+    uint64_t position;
+};
+
+struct fake_lanes *fake_broker_lanes(struct fake_broker *broker)
+{
+    return &broker->lanes;
+}
+
+/* ---- store -------------------------------------------------------------- */
+
+uint64_t fake_broker_store(struct fake_broker *broker, const char *stream, const char *payload)
+{
+    struct es_event_fields fields = {.tick = 1, .type = es_text_of("noted")};
+    struct fake_event *event = NULL;
+    uint64_t capacity = es_envelope_size_max(64, 16, (uint32_t)strlen(payload));
+    uint64_t position;
+
+    pthread_mutex_lock(&broker->lock);
+    fake_require(broker->position < FAKE_EVENT_COUNT_MAX, "too many events");
+    event = &broker->events[broker->position];
+    memset(event, 0, sizeof *event);
+    (void)snprintf(event->stream, sizeof event->stream, "%s", stream);
+    event->sequence = 1;
+    for (uint64_t i = 0; i < broker->position; i++) {
+        if (strcmp(broker->events[i].stream, stream) == 0) {
+            event->sequence = broker->events[i].sequence + 1;
+            fields.previous_hash = es_bytes_make(broker->events[i].hash, 32);
+        }
+    }
+    fake_require(es_stream_parse(es_text_of(event->stream), &fields.stream) == ES_REASON_NONE,
+                 "not a stream");
+    fields.payload = es_bytes_make(payload, (uint32_t)strlen(payload));
+    event->envelope = malloc(capacity);
+    fake_require(event->envelope != NULL &&
+                     es_envelope_encode(&fields, event->envelope, capacity, &event->envelope_bytes,
+                                        event->hash) == ES_OK,
+                 "no envelope");
+    position = ++broker->position;
+    pthread_mutex_unlock(&broker->lock);
+    return position;
+}
+
+void fake_broker_set_epoch(struct fake_broker *broker, uint64_t epoch)
+{
+    pthread_mutex_lock(&broker->lock);
+    broker->epoch = epoch;
+    pthread_mutex_unlock(&broker->lock);
+}
+
+void fake_broker_truncate(struct fake_broker *broker, uint64_t position)
+{
+    pthread_mutex_lock(&broker->lock);
+    while (broker->position > position) {
+        free(broker->events[--broker->position].envelope);
+    }
+    pthread_mutex_unlock(&broker->lock);
+}
+
+void fake_broker_damage(struct fake_broker *broker, uint64_t position, uint32_t from_end)
+{
+    struct fake_event *event = &broker->events[position - 1];
+
+    pthread_mutex_lock(&broker->lock);
+    event->envelope[event->envelope_bytes - from_end] ^= 1;
+    pthread_mutex_unlock(&broker->lock);
+}
+
+void fake_broker_hide(struct fake_broker *broker, uint64_t position)
+{
+    pthread_mutex_lock(&broker->lock);
+    broker->events[position - 1].is_hidden = true;
+    pthread_mutex_unlock(&broker->lock);
+}
+
+void fake_broker_set_page(struct fake_broker *broker, uint32_t event_count)
+{
+    pthread_mutex_lock(&broker->lock);
+    broker->page_event_count = event_count;
+    pthread_mutex_unlock(&broker->lock);
+}
+
+void fake_broker_hold_requests(struct fake_broker *broker, bool is_held)
+{
+    pthread_mutex_lock(&broker->lock);
+    broker->is_held = is_held;
+    pthread_cond_broadcast(&broker->changed);
+    pthread_mutex_unlock(&broker->lock);
+}
+
+void fake_broker_break_requests(struct fake_broker *broker, uint32_t count)
+{
+    pthread_mutex_lock(&broker->lock);
+    broker->break_count = count;
+    pthread_mutex_unlock(&broker->lock);
+}
+
+void fake_broker_answer_bytes(struct fake_broker *broker, const void *bytes, uint32_t size)
+{
+    pthread_mutex_lock(&broker->lock);
+    free(broker->canned);
+    broker->canned = NULL;
+    if (bytes != NULL) {
+        broker->canned = malloc(size + (size_t)1);
+        fake_require(broker->canned != NULL, "no memory");
+        memcpy(broker->canned, bytes, size);
+        broker->canned_bytes = size;
+    }
+    pthread_mutex_unlock(&broker->lock);
+}
+
+uint64_t fake_broker_request_count(struct fake_broker *broker)
+{
+    return atomic_load(&broker->request_count);
+}
+
+/* ---- requests ----------------------------------------------------------- */
+
+static void begin_reply(struct fake_broker *broker, struct es_pack *pack, uint32_t element_count)
+{
+    es_pack_array(pack, 3 + element_count);
+    es_pack_uint(pack, 1);
+    es_pack_int(pack, 0);
+    es_pack_uint(pack, broker->position);
+}
+
+static void add_event(struct es_pack *pack, const struct fake_event *event, uint64_t position)
+{
+    es_pack_array(pack, 4);
+    es_pack_uint(pack, position);
+    es_pack_uint(pack, event->sequence);
+    es_pack_uint(pack, 1000000 + position);
+    es_pack_bin(pack, event->envelope, event->envelope_bytes);
+}
+
+static bool is_wanted(const struct fake_event *event, struct es_text filter)
+{
+    struct es_text stream = es_text_of(event->stream);
+    bool is_prefix;
+
+    if (event->is_hidden) {
+        return false;
+    }
+    if (filter.size == 0) {
+        return true;
+    }
+    is_prefix = filter.data[filter.size - 1] == '*';
+    filter.size -= is_prefix ? 1 : 0;
+    return es_text_starts_with(stream, filter) &&
+           (is_prefix || (stream.size > filter.size && stream.data[filter.size] == ':'));
+}
+
+static void answer_read_all(struct fake_broker *broker, struct es_unpack *request,
+                            struct es_pack *pack)
+{
+    uint64_t from = es_unpack_uint(request);
+    uint64_t count = es_unpack_uint(request);
+    struct es_text filter = {0};
+    uint64_t found[FAKE_EVENT_COUNT_MAX];
+    uint32_t found_count = 0;
+    uint64_t at = from > 0 ? from : 1;
+
+    if (!es_unpack_try_nil(request)) {
+        filter = es_unpack_str(request, 1024);
+    }
+    fake_require(es_unpack_done(request) && count >= 1, "a malformed read all");
+    for (; at <= broker->position && found_count < broker->page_event_count; at++) {
+        if (is_wanted(&broker->events[at - 1], filter)) {
+            found[found_count++] = at;
+        }
+    }
+    begin_reply(broker, pack, 3);
+    es_pack_array(pack, found_count);
+    for (uint32_t i = 0; i < found_count; i++) {
+        add_event(pack, &broker->events[found[i] - 1], found[i]);
+    }
+    es_pack_bool(pack, at > broker->position);
+    es_pack_uint(pack, at);
+}
+
+static void answer_read_stream(struct fake_broker *broker, struct es_unpack *request,
+                               struct es_pack *pack)
+{
+    struct es_text stream = es_unpack_str(request, 1024);
+    uint64_t from = es_unpack_uint(request);
+    uint64_t count = es_unpack_uint(request);
+    bool is_backwards = es_unpack_bool(request);
+    uint64_t positions[FAKE_EVENT_COUNT_MAX + 1];
+    uint64_t last = 0;
+    uint64_t next;
+    uint32_t given = 0;
+
+    fake_require(es_unpack_done(request) && count >= 1, "a malformed read stream");
+    for (uint64_t at = 1; at <= broker->position; at++) {
+        if (es_text_equal(es_text_of(broker->events[at - 1].stream), stream)) {
+            positions[++last] = at;
+        }
+    }
+    if (from == 0) {
+        from = is_backwards ? last : 1;
+    }
+    next = from;
+    if (from >= 1 && from <= last) {
+        uint64_t left = is_backwards ? from : last - from + 1;
+
+        given = left < broker->page_event_count ? (uint32_t)left : broker->page_event_count;
+    }
+    begin_reply(broker, pack, 3);
+    es_pack_array(pack, given);
+    for (uint32_t i = 0; i < given; i++) {
+        add_event(pack, &broker->events[positions[next] - 1], positions[next]);
+        next = is_backwards ? next - 1 : next + 1;
+    }
+    es_pack_bool(pack, is_backwards ? next == 0 || given == 0 : next > last);
+    es_pack_uint(pack, next);
+}
+
+static void answer_store_head(struct fake_broker *broker, struct es_pack *pack)
+{
+    uint8_t zeros[32] = {0};
+    uint8_t store_id[16];
+
+    memset(store_id, 7, sizeof store_id);
+    begin_reply(broker, pack, 5);
+    es_pack_bin(pack, zeros, sizeof zeros);
+    es_pack_bin(pack, store_id, sizeof store_id);
+    es_pack_uint(pack, broker->epoch);
+    es_pack_uint(pack, broker->position);
+    es_pack_uint(pack, broker->start_number);
+}
+
+static void answer_request(struct fake_broker *broker, const void *bytes, size_t size,
+                           struct es_pack *pack)
+{
+    struct es_unpack request;
+    uint64_t verb;
+
+    if (broker->canned != NULL) {
+        es_pack_raw(pack, broker->canned, broker->canned_bytes);
+        return;
+    }
+    es_unpack_init(&request, bytes, size);
+    (void)es_unpack_array(&request);
+    fake_require(es_unpack_uint(&request) == 1, "another protocol");
+    verb = es_unpack_uint(&request);
+    switch (verb) {
+    case 3: answer_read_stream(broker, &request, pack); break;
+    case 4: answer_read_all(broker, &request, pack); break;
+    case 7: answer_store_head(broker, pack); break;
+    default:
+        es_pack_array(pack, 4);
+        es_pack_uint(pack, 1);
+        es_pack_int(pack, ES_E_INVALID);
+        es_pack_uint(pack, broker->position);
+        es_pack_str(pack, es_text_of("the fake broker does not know this verb"));
+    }
+}
+
+static void *request_main(void *context)
+{
+    struct fake_broker *broker = context;
+    uint8_t *reply = malloc(REPLY_BYTES_MAX);
+
+    fake_require(reply != NULL, "no memory");
+    while (!atomic_load(&broker->is_stopping)) {
+        nng_msg *message = NULL;
+        struct es_pack pack;
+
+        if (nng_recvmsg(broker->requests, &message, 0) != 0) {
+            continue;
+        }
+        atomic_fetch_add(&broker->request_count, 1);
+        pthread_mutex_lock(&broker->lock);
+        while (broker->is_held) {
+            pthread_cond_wait(&broker->changed, &broker->lock);
+        }
+        if (broker->break_count > 0) {
+            broker->break_count--;
+            nng_pipe_close(nng_msg_get_pipe(message));
+            pthread_mutex_unlock(&broker->lock);
+            nng_msg_free(message);
+            continue;
+        }
+        es_pack_init(&pack, reply, REPLY_BYTES_MAX);
+        answer_request(broker, nng_msg_body(message), nng_msg_len(message), &pack);
+        pthread_mutex_unlock(&broker->lock);
+        nng_msg_free(message);
+        (void)!nng_send(broker->requests, reply, es_pack_size(&pack), 0);
+    }
+    free(reply);
+    return NULL;
+}
+
+/* ---- publication -------------------------------------------------------- */
+
+void fake_broker_await_subscriber(struct fake_broker *broker)
+{
+    while (atomic_load(&broker->subscriber_count) == 0) {
+        sched_yield();
+    }
+}
+
+static void send_published(struct fake_broker *broker, struct es_pack *pack)
+{
+    uint32_t size = 0;
+
+    fake_require(es_pack_finish(pack, &size) == ES_OK, "a message that is too large");
+    fake_require(nng_send(broker->publisher, pack->begin, size, 0) == 0, "cannot publish");
+}
+
+static bool is_of(const struct fake_event *event, const char *category)
+{
+    return es_text_equal(es_stream_category(es_text_of(event->stream)), es_text_of(category)) &&
+           !event->is_hidden;
+}
+
+static void publish(struct fake_broker *broker, const char *category, uint64_t first, uint64_t last,
+                    bool is_damaged)
+{
+    struct es_published_head head = {.epoch = broker->epoch};
+    uint8_t *bytes = malloc(REPLY_BYTES_MAX);
+    struct es_pack pack;
+
+    fake_require(bytes != NULL, "no memory");
+    pthread_mutex_lock(&broker->lock);
+    for (uint64_t at = 1; at <= last; at++) {
+        if (is_of(&broker->events[at - 1], category)) {
+            head.previous_position = at < first ? at : head.previous_position;
+            head.first_position = at >= first && head.event_count == 0 ? at : head.first_position;
+            head.last_position = at >= first ? at : head.last_position;
+            head.event_count += at >= first ? 1 : 0;
+        }
+    }
+    fake_require(head.event_count > 0, "nothing to publish");
+    es_pack_init(&pack, bytes, REPLY_BYTES_MAX);
+    es_published_begin(&pack, es_text_of(category), &head);
+    for (uint64_t at = first; at <= last; at++) {
+        const struct fake_event *event = &broker->events[at - 1];
+
+        if (is_of(event, category)) {
+            const struct es_published_event published = {
+                .position = at,
+                .sequence = event->sequence,
+                .time_us = 1000000 + at,
+                .envelope = es_bytes_make(event->envelope, event->envelope_bytes)};
+
+            es_published_add(&pack, &published);
+        }
+    }
+    if (is_damaged) {
+        pack.at[-1] ^= 1;
+    }
+    pthread_mutex_unlock(&broker->lock);
+    send_published(broker, &pack);
+    free(bytes);
+}
+
+void fake_broker_publish(struct fake_broker *broker, const char *category, uint64_t first,
+                         uint64_t last)
+{
+    publish(broker, category, first, last, false);
+}
+
+void fake_broker_publish_damaged(struct fake_broker *broker, const char *category, uint64_t first,
+                                 uint64_t last)
+{
+    publish(broker, category, first, last, true);
+}
+
+/* Which categories have events after what the heartbeat before told. */
+static uint32_t find_changed(struct fake_broker *broker, struct es_category_position *changed)
+{
+    uint32_t count = 0;
+
+    for (uint64_t at = broker->heartbeat_position + 1; at <= broker->position; at++) {
+        struct es_text category = es_stream_category(es_text_of(broker->events[at - 1].stream));
+        uint32_t i = 0;
+
+        while (i < count && !es_text_equal(changed[i].category, category)) {
+            i++;
+        }
+        fake_require(i < ES_HEARTBEAT_CHANGED_MAX, "too many categories");
+        changed[i].category = category;
+        changed[i].last_position = at;
+        count = i == count ? count + 1 : count;
+    }
+    return count;
+}
+
+static void heartbeat(struct fake_broker *broker, bool is_sent)
+{
+    struct es_category_position changed[ES_HEARTBEAT_CHANGED_MAX];
+    struct es_heartbeat heartbeat = {.changed_known = true};
+    uint8_t *bytes = malloc(ES_HEARTBEAT_SIZE_MAX);
+    struct es_pack pack;
+
+    fake_require(bytes != NULL, "no memory");
+    pthread_mutex_lock(&broker->lock);
+    memset(heartbeat.store_id, 7, sizeof heartbeat.store_id);
+    heartbeat.epoch = broker->epoch;
+    heartbeat.start_number = broker->start_number;
+    heartbeat.number = ++broker->heartbeat_number;
+    heartbeat.head_position = broker->position;
+    heartbeat.changed_count = find_changed(broker, changed);
+    broker->heartbeat_position = broker->position;
+    es_pack_init(&pack, bytes, ES_HEARTBEAT_SIZE_MAX);
+    es_heartbeat_write(&pack, &heartbeat, changed);
+    pthread_mutex_unlock(&broker->lock);
+    if (is_sent) {
+        send_published(broker, &pack);
+    }
+    free(bytes);
+}
+
+void fake_broker_heartbeat(struct fake_broker *broker)
+{
+    heartbeat(broker, true);
+}
+
+void fake_broker_lose_heartbeat(struct fake_broker *broker)
+{
+    heartbeat(broker, false);
+}
+
+/* ---- life --------------------------------------------------------------- */
+
+static void on_subscriber(nng_pipe pipe, nng_pipe_ev event, void *context)
+{
+    struct fake_broker *broker = context;
+
+    (void)pipe;
+    if (event == NNG_PIPE_EV_ADD_POST) {
+        atomic_fetch_add(&broker->subscriber_count, 1);
+    } else {
+        atomic_fetch_sub(&broker->subscriber_count, 1);
+    }
+}
+
+static void listen_on(nng_socket socket, const char *run_dir, const char *name)
+{
+    char url[300];
+
+    (void)snprintf(url, sizeof url, "%s/%s", run_dir, name);
+    (void)remove(url);
+    (void)snprintf(url, sizeof url, "ipc://%s/%s", run_dir, name);
+    fake_require(nng_listen(socket, url, NULL, 0) == 0, "cannot listen");
+}
+
+struct fake_broker *fake_broker_start(const char *run_dir, uint64_t start_number)
+{
+    struct fake_broker *broker = calloc(1, sizeof *broker);
+
+    fake_require(broker != NULL, "no memory");
+    es_hash_warm_up();
+    broker->events = calloc(FAKE_EVENT_COUNT_MAX, sizeof *broker->events);
+    fake_require(broker->events != NULL, "no memory");
+    broker->epoch = FAKE_EPOCH;
+    broker->start_number = start_number;
+    broker->page_event_count = 10;
+    pthread_mutex_init(&broker->lock, NULL);
+    pthread_cond_init(&broker->changed, NULL);
+    fake_require(nng_rep0_open(&broker->requests) == 0 && nng_pub0_open(&broker->publisher) == 0,
+                 "no sockets");
+    nng_socket_set_ms(broker->requests, NNG_OPT_RECVTIMEO, POLL_MS);
+    nng_socket_set_int(broker->publisher, NNG_OPT_SENDBUF, 512);
+    nng_pipe_notify(broker->publisher, NNG_PIPE_EV_ADD_POST, on_subscriber, broker);
+    nng_pipe_notify(broker->publisher, NNG_PIPE_EV_REM_POST, on_subscriber, broker);
+    listen_on(broker->requests, run_dir, "requests.sock");
+    listen_on(broker->publisher, run_dir, "events.sock");
+    fake_lanes_start(&broker->lanes, run_dir, start_number);
+    fake_require(pthread_create(&broker->request_thread, NULL, request_main, broker) == 0,
+                 "no thread");
+    return broker;
+}
+
+void fake_broker_stop(struct fake_broker *broker)
+{
+    fake_lanes_stop(&broker->lanes); /* first: whoever looks for a broker finds none */
+    fake_broker_hold_requests(broker, false);
+    atomic_store(&broker->is_stopping, true);
+    pthread_join(broker->request_thread, NULL);
+    nng_close(broker->requests);
+    nng_close(broker->publisher);
+    fake_broker_truncate(broker, 0);
+    free(broker->events);
+    free(broker->canned);
+    pthread_mutex_destroy(&broker->lock);
+    pthread_cond_destroy(&broker->changed);
+    free(broker);
+}

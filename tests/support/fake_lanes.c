@@ -1,0 +1,358 @@
+#include "tests/support/fake_broker_state.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "shm/codec/pack.h"
+#include "shm/futex.h"
+
+#define SLOT_COUNT 64u
+#define ROUND_NS 2000000 /* how long the lane thread sleeps without a bell */
+
+void fake_require(bool is_true, const char *what)
+{
+    if (!is_true) {
+        fprintf(stderr, "fake broker: %s\n", what);
+        abort();
+    }
+}
+
+/* ---- memory ------------------------------------------------------------- */
+
+static void make_memory(struct fake_lanes *lanes)
+{
+    struct es_control_identity identity = {.ring_id = ++lanes->ring_id,
+                                           .start_number = lanes->start_number,
+                                           .epoch = FAKE_EPOCH,
+                                           .transaction_bytes_max = 1u << 20,
+                                           .durability = ES_DURABILITY_OS,
+                                           .broker_pid = (uint32_t)getpid()};
+    const struct es_control_ring ring = {.ring_id = 1000 + lanes->ring_id, .uid = getuid()};
+    const struct es_control_head head = {0};
+
+    identity.geometry = lanes->geometry;
+    memset(identity.store_id, 7, sizeof identity.store_id);
+    fake_require(es_segment_create(lanes->directory_fd, "control", es_control_bytes(), 0600,
+                                   ES_GROUP_NONE, &lanes->control_segment) == ES_OK,
+                 "no control page");
+    es_control_format(&lanes->control, &lanes->control_segment, &identity, &head);
+    fake_require(es_segment_create(lanes->directory_fd, "ring-0",
+                                   es_ring_bytes(lanes->geometry.slot_count), 0600, ES_GROUP_NONE,
+                                   &lanes->ring_segment) == ES_OK,
+                 "no ring");
+    es_ring_format(&lanes->ring_segment, ring.ring_id, lanes->geometry.slot_count);
+    fake_require(es_ring_reader_attach(&lanes->ring, &lanes->ring_segment, ring.ring_id,
+                                       lanes->geometry.slot_count, 0) == ES_OK,
+                 "the ring cannot be attached");
+    es_control_set_ring(&lanes->control, 0, &ring);
+    es_control_set_state(&lanes->control, ES_BROKER_SERVING);
+}
+
+static void drop_memory(struct fake_lanes *lanes)
+{
+    for (uint32_t i = 0; i < lanes->lane_count; i++) {
+        es_segment_unmap(&lanes->lanes[i].segment);
+    }
+    lanes->lane_count = 0;
+    es_segment_unmap(&lanes->ring_segment);
+    es_segment_unmap(&lanes->control_segment);
+}
+
+void fake_lanes_renew(struct fake_lanes *lanes)
+{
+    pthread_mutex_lock(&lanes->lock);
+    drop_memory(lanes);
+    make_memory(lanes);
+    pthread_mutex_unlock(&lanes->lock);
+}
+
+/* ---- attaching ---------------------------------------------------------- */
+
+static void send_with_fds(int peer, const void *bytes, size_t size, const int *fds, uint32_t count)
+{
+    union {
+        struct cmsghdr align;
+        uint8_t bytes[CMSG_SPACE(sizeof(int) * 3)];
+    } space = {.bytes = {0}};
+    struct iovec vector = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+
+    if (count > 0) {
+        struct cmsghdr *header;
+
+        message.msg_control = space.bytes;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        memcpy(CMSG_DATA(header), fds, sizeof(int) * count);
+    }
+    (void)!sendmsg(peer, &message, MSG_NOSIGNAL);
+}
+
+static void refuse(struct fake_lanes *lanes, int peer)
+{
+    uint8_t bytes[128];
+    struct es_pack pack;
+
+    es_pack_init(&pack, bytes, sizeof bytes);
+    es_pack_array(&pack, 3);
+    es_pack_uint(&pack, 1);
+    es_pack_int(&pack, (int64_t)lanes->refusal);
+    es_pack_str(&pack, es_text_of("the fake broker refuses"));
+    send_with_fds(peer, bytes, es_pack_size(&pack), NULL, 0);
+}
+
+static void grant(struct fake_lanes *lanes, int peer)
+{
+    uint32_t index = lanes->lane_count++;
+    struct fake_lane *lane = &lanes->lanes[index];
+    struct es_control_lane entry = {.ring_index = 0, .uid = getuid(), .pid = (uint32_t)getpid()};
+    uint8_t bytes[128];
+    struct es_pack pack;
+    char name[32];
+    int fds[3];
+
+    fake_require(index < FAKE_LANE_COUNT_MAX, "too many lanes");
+    entry.incarnation = lanes->start_number << 32 | ++lanes->incarnation_last;
+    (void)snprintf(name, sizeof name, "lane-%u", index);
+    fake_require(
+        es_segment_create(lanes->directory_fd, name,
+                          es_lane_bytes(lanes->geometry.arena_bytes, lanes->geometry.credit_count),
+                          0600, ES_GROUP_NONE, &lane->segment) == ES_OK,
+        "no lane");
+    es_lane_format(&lane->segment, entry.incarnation, lanes->geometry.arena_bytes,
+                   lanes->geometry.credit_count);
+    fake_require(es_lane_reader_attach(&lane->reader, &lane->segment, entry.incarnation,
+                                       lanes->geometry.arena_bytes, lanes->geometry.credit_count, 0,
+                                       0) == ES_OK,
+                 "the lane cannot be attached");
+    es_control_set_lane(&lanes->control, index, &entry);
+    fake_require(es_segment_reopen_readonly(lanes->directory_fd, "control", &lanes->control_segment,
+                                            &fds[0]) == ES_OK,
+                 "the control page cannot be opened again");
+    fds[1] = lanes->ring_segment.fd;
+    fds[2] = lane->segment.fd;
+    es_pack_init(&pack, bytes, sizeof bytes);
+    es_pack_array(&pack, 6);
+    es_pack_uint(&pack, 1);
+    es_pack_int(&pack, 0);
+    es_pack_str(&pack, es_text_of(""));
+    es_pack_uint(&pack, index);
+    es_pack_uint(&pack, entry.incarnation);
+    es_pack_uint(&pack, 0);
+    send_with_fds(peer, bytes, es_pack_size(&pack), fds, 3);
+    close(fds[0]);
+    lane->is_open = true;
+    atomic_fetch_add(&lanes->attach_count, 1);
+}
+
+/* One message of a peer, or its end. */
+static void serve_peer(struct fake_lanes *lanes, uint32_t at)
+{
+    uint8_t bytes[1024];
+    ssize_t size = recv(lanes->peer_fds[at], bytes, sizeof bytes, MSG_DONTWAIT);
+
+    if (size <= 0) {
+        close(lanes->peer_fds[at]);
+        lanes->peer_fds[at] = lanes->peer_fds[--lanes->peer_count];
+        return;
+    }
+    pthread_mutex_lock(&lanes->lock);
+    if (lanes->refusal != ES_OK) {
+        refuse(lanes, lanes->peer_fds[at]);
+    } else {
+        grant(lanes, lanes->peer_fds[at]);
+    }
+    pthread_mutex_unlock(&lanes->lock);
+}
+
+static void *control_main(void *context)
+{
+    struct fake_lanes *lanes = context;
+
+    while (!atomic_load(&lanes->is_stopping)) {
+        struct pollfd fds[65];
+
+        fds[0] = (struct pollfd){.fd = lanes->listen_fd, .events = POLLIN};
+        for (uint32_t i = 0; i < lanes->peer_count; i++) {
+            fds[1 + i] = (struct pollfd){.fd = lanes->peer_fds[i], .events = POLLIN};
+        }
+        if (poll(fds, 1 + lanes->peer_count, 20) <= 0) {
+            continue;
+        }
+        for (uint32_t i = lanes->peer_count; i > 0; i--) {
+            if (fds[i].revents != 0) {
+                serve_peer(lanes, i - 1);
+            }
+        }
+        if (fds[0].revents != 0 && lanes->peer_count < 64) {
+            int peer = accept4(lanes->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+            if (peer >= 0) {
+                lanes->peer_fds[lanes->peer_count++] = peer;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* ---- records ------------------------------------------------------------ */
+
+static void answer(struct fake_lanes *lanes, struct fake_lane *lane, const void *transaction,
+                   const struct es_record *record)
+{
+    struct es_lane_result result = {.sequence = record->sequence};
+
+    result.position = ++lanes->position;
+    result.stream_sequence = record->sequence;
+    result.commit_number = lanes->position;
+    result.epoch = FAKE_EPOCH;
+    if (lanes->judge != NULL) {
+        lanes->judge(lanes->judge_context, transaction, record->size, &result);
+    }
+    es_lane_stage(&lane->reader, &result);
+    es_lane_ack(&lane->reader, record->sequence);
+    es_lane_wake(&lane->reader);
+    atomic_fetch_add(&lanes->record_count, 1);
+}
+
+static void sweep(struct fake_lanes *lanes, uint8_t *buffer)
+{
+    struct es_ticket ticket;
+
+    while (es_ring_take(&lanes->ring, &ticket) == ES_OK) {
+        es_ring_free(&lanes->ring, lanes->ring.cursor);
+    }
+    for (uint32_t i = 0; i < lanes->lane_count; i++) {
+        struct fake_lane *lane = &lanes->lanes[i];
+        struct es_record record;
+
+        while (lane->is_open && es_lane_next(&lane->reader, buffer,
+                                             lanes->geometry.record_bytes_max, &record) == ES_OK) {
+            answer(lanes, lane, buffer, &record);
+        }
+    }
+}
+
+static void *lane_main(void *context)
+{
+    struct fake_lanes *lanes = context;
+    uint8_t *buffer = malloc(lanes->geometry.record_bytes_max);
+
+    fake_require(buffer != NULL, "no memory");
+    while (!atomic_load(&lanes->is_stopping)) {
+        static const _Atomic uint32_t zero; /* never changes: a bounded nap */
+        const struct es_futex_word nap = {.word = &zero, .expected = 0};
+
+        if (!atomic_load(&lanes->is_held)) {
+            pthread_mutex_lock(&lanes->lock);
+            sweep(lanes, buffer);
+            pthread_mutex_unlock(&lanes->lock);
+        }
+        (void)!es_futex_wait(&nap, 1, es_deadline_after_ns(ROUND_NS));
+    }
+    free(buffer);
+    return NULL;
+}
+
+/* ---- life --------------------------------------------------------------- */
+
+void fake_lanes_start(struct fake_lanes *lanes, const char *run_dir, uint64_t start_number)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    pthread_mutex_init(&lanes->lock, NULL);
+    (void)snprintf(lanes->run_dir, sizeof lanes->run_dir, "%s", run_dir);
+    lanes->start_number = start_number;
+    lanes->ring_id = start_number * 100;
+    lanes->directory_fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fake_require(lanes->directory_fd >= 0, "no run directory");
+    fake_require(es_geometry_make(SLOT_COUNT, ES_ARENA_BYTES_MIN, &lanes->geometry) == ES_OK,
+                 "no geometry");
+    make_memory(lanes);
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%.80s/control.sock", run_dir);
+    (void)unlink(address.sun_path);
+    lanes->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    fake_require(lanes->listen_fd >= 0 &&
+                     bind(lanes->listen_fd, (const struct sockaddr *)&address, sizeof address) ==
+                         0 &&
+                     listen(lanes->listen_fd, 16) == 0,
+                 "no control socket");
+    fake_require(pthread_create(&lanes->control_thread, NULL, control_main, lanes) == 0 &&
+                     pthread_create(&lanes->lane_thread, NULL, lane_main, lanes) == 0,
+                 "no thread");
+}
+
+void fake_lanes_stop(struct fake_lanes *lanes)
+{
+    char path[300];
+
+    atomic_store(&lanes->is_stopping, true);
+    pthread_join(lanes->control_thread, NULL);
+    pthread_join(lanes->lane_thread, NULL);
+    for (uint32_t i = 0; i < lanes->peer_count; i++) {
+        close(lanes->peer_fds[i]);
+    }
+    close(lanes->listen_fd);
+    (void)snprintf(path, sizeof path, "%s/control.sock", lanes->run_dir);
+    (void)unlink(path);
+    drop_memory(lanes);
+    close(lanes->directory_fd);
+    pthread_mutex_destroy(&lanes->lock);
+}
+
+void fake_broker_hold_lanes(struct fake_broker *broker, bool is_held)
+{
+    atomic_store(&fake_broker_lanes(broker)->is_held, is_held);
+}
+
+void fake_broker_set_judge(struct fake_broker *broker, fake_judge *judge, void *context)
+{
+    struct fake_lanes *lanes = fake_broker_lanes(broker);
+
+    pthread_mutex_lock(&lanes->lock);
+    lanes->judge = judge;
+    lanes->judge_context = context;
+    pthread_mutex_unlock(&lanes->lock);
+}
+
+void fake_broker_set_stopped(struct fake_broker *broker, bool is_stopped)
+{
+    struct fake_lanes *lanes = fake_broker_lanes(broker);
+
+    pthread_mutex_lock(&lanes->lock);
+    es_control_set_state(&lanes->control, is_stopped ? ES_BROKER_STOPPED : ES_BROKER_SERVING);
+    pthread_mutex_unlock(&lanes->lock);
+}
+
+void fake_broker_renew_memory(struct fake_broker *broker)
+{
+    fake_lanes_renew(fake_broker_lanes(broker));
+}
+
+void fake_broker_refuse_attach(struct fake_broker *broker, enum es_status status)
+{
+    struct fake_lanes *lanes = fake_broker_lanes(broker);
+
+    pthread_mutex_lock(&lanes->lock);
+    lanes->refusal = status;
+    pthread_mutex_unlock(&lanes->lock);
+}
+
+uint64_t fake_broker_attach_count(struct fake_broker *broker)
+{
+    return atomic_load(&fake_broker_lanes(broker)->attach_count);
+}
+
+uint64_t fake_broker_record_count(struct fake_broker *broker)
+{
+    return atomic_load(&fake_broker_lanes(broker)->record_count);
+}
