@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* A range is free while its size is 0, and watched once its base is set. */
 struct range {
@@ -12,6 +13,7 @@ struct range {
     _Atomic bool was_hit;
 };
 static struct range ranges[ES_FAULT_RANGE_COUNT_MAX];
+static _Atomic uintptr_t page_bytes; /* the kernel's: 64 KiB on some arm64 */
 
 static_assert(ATOMIC_POINTER_LOCK_FREE == 2 && ATOMIC_BOOL_LOCK_FREE == 2,
               "a signal handler takes no lock");
@@ -32,10 +34,11 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
 {
     uintptr_t address = (uintptr_t)info->si_addr;
     struct range *range = range_of(address);
-    void *page = (void *)(address & ~(uintptr_t)(ES_PAGE_BYTES - 1));
+    uintptr_t size = atomic_load(&page_bytes);
+    void *page = (void *)(address & ~(size - 1));
 
     (void)context;
-    if (range == NULL || mmap(page, ES_PAGE_BYTES, PROT_READ | PROT_WRITE,
+    if (range == NULL || mmap(page, size, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
         /* not ours, or no help: the access is repeated and does what it did before */
         (void)signal(number, SIG_DFL);
@@ -48,6 +51,7 @@ enum es_status es_fault_install(void)
 {
     struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_RESTART};
 
+    atomic_store(&page_bytes, (uintptr_t)sysconf(_SC_PAGESIZE));
     return sigemptyset(&action.sa_mask) == 0 && sigaction(SIGBUS, &action, NULL) == 0 ? ES_OK
                                                                                       : ES_E_IO;
 }
