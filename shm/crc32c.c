@@ -5,8 +5,6 @@
 #include <string.h>
 
 #if defined(__aarch64__)
-#include <arm_acle.h>
-#include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
 
@@ -78,19 +76,22 @@ static int hardware_is_there(void)
     return (getauxval(AT_HWCAP) & HWCAP_CRC32) != 0;
 }
 
-__attribute__((target("+crc"))) static uint32_t hardware_crc(uint32_t crc, const uint8_t *bytes,
-                                                             size_t size)
+/* In assembly, for the two compilers name the intrinsics differently and hide them
+ * unless the whole file is compiled for a processor that has them. */
+static uint32_t hardware_crc(uint32_t crc, const uint8_t *bytes, size_t size)
 {
     while (size >= STRIDE_BYTES) {
         uint64_t word;
 
         memcpy(&word, bytes, sizeof word);
-        crc = __crc32cd(crc, word);
+        __asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1" : "+r"(crc) : "r"(word));
         bytes += STRIDE_BYTES;
         size -= STRIDE_BYTES;
     }
     for (; size > 0; size--) {
-        crc = __crc32cb(crc, *bytes++);
+        uint32_t byte = *bytes++;
+
+        __asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(crc) : "r"(byte));
     }
     return crc;
 }
