@@ -26,8 +26,7 @@ static enum es_status fill_events(const struct batch *batch, uint32_t run_index,
     es_key_event_prefix(commit->stream, &key);
     key.size += ES_NUMBER_KEY_SIZE;
     for (uint64_t i = 0; status == ES_OK && i < commit->count; i++, event++) {
-        es_number_key_encode(commit->first_sequence + i,
-                             key.bytes + key.size - ES_NUMBER_KEY_SIZE);
+        es_number_key_encode(commit->first_sequence + i, key.bytes + key.size - ES_NUMBER_KEY_SIZE);
         status = put(writes, STORE_EVENTS, &key, batch->envelopes + event->offset, event->size);
     }
     return status;
@@ -36,12 +35,11 @@ static enum es_status fill_events(const struct batch *batch, uint32_t run_index,
 /* Where every ES_POS_INTERVAL-th event of the stream is: from there a reader
  * walks back along the runs, never further than one interval. */
 static enum es_status fill_positions(const struct batch_run *run,
-                                     const struct es_commit_run *commit,
-                                     struct store_batch *writes)
+                                     const struct es_commit_run *commit, struct store_batch *writes)
 {
     uint64_t end = commit->first_sequence + commit->count;
-    uint64_t sequence = (commit->first_sequence + ES_POS_INTERVAL - 1) / ES_POS_INTERVAL *
-                        ES_POS_INTERVAL;
+    uint64_t sequence =
+        (commit->first_sequence + ES_POS_INTERVAL - 1) / ES_POS_INTERVAL * ES_POS_INTERVAL;
     enum es_status status = ES_OK;
 
     for (; status == ES_OK && sequence < end; sequence += ES_POS_INTERVAL) {
@@ -74,14 +72,14 @@ static enum es_status fill_head(const struct batch_run *run, struct es_text stre
     return put(writes, STORE_STREAM_META, &key, value, size);
 }
 
-static enum es_status fill_category(const struct batch_run *run,
-                                    const struct es_commit_run *commit, struct store_batch *writes)
+static enum es_status fill_category(const struct batch_run *run, const struct es_commit_run *commit,
+                                    struct store_batch *writes)
 {
     uint8_t value[ES_STORE_VALUE_SIZE_MAX];
     uint32_t size = 0;
     struct es_key key;
-    enum es_status status = es_category_value_encode(run->first_position + commit->count - 1,
-                                                     value, sizeof value, &size);
+    enum es_status status = es_category_value_encode(run->first_position + commit->count - 1, value,
+                                                     sizeof value, &size);
 
     if (status != ES_OK) {
         return status;

@@ -6,10 +6,10 @@
 
 enum {
     BIN_HEADER_BYTES_MAX = 5,
-    RUN_OVERHEAD = 32,        /* of a run in the commit record, beyond the stream's text */
+    RUN_OVERHEAD = 32,         /* of a run in the commit record, beyond the stream's text */
     TRANSACTION_OVERHEAD = 48, /* of an unnamed transaction entry there */
-    KV_OVERHEAD = 64,         /* of a kv entry there, beyond namespace and key */
-    BODY_FRAME_BYTES = 256,   /* array headers and the record's own members */
+    KV_OVERHEAD = 64,          /* of a kv entry there, beyond namespace and key */
+    BODY_FRAME_BYTES = 256,    /* array headers and the record's own members */
     TRANSACTION_RESERVE = 4096 /* what a largest transaction grows by as envelopes and runs */
 };
 
@@ -44,8 +44,9 @@ static enum es_status allocate(struct batch *batch, struct batch_memory *memory)
     batch->kvs = malloc(BATCH_OPERATIONS_MAX * sizeof *batch->kvs);
     batch->answers = malloc(BATCH_TRANSACTIONS_MAX * sizeof *batch->answers);
     if (memory->envelopes == NULL || memory->operation_region == NULL || memory->record == NULL ||
-        memory->begin == NULL || batch->events == NULL || batch->runs == NULL || batch->commit_runs == NULL ||
-        batch->transactions == NULL || batch->kvs == NULL || batch->answers == NULL) {
+        memory->begin == NULL || batch->events == NULL || batch->runs == NULL ||
+        batch->commit_runs == NULL || batch->transactions == NULL || batch->kvs == NULL ||
+        batch->answers == NULL) {
         return ES_E_NO_MEMORY;
     }
     return ES_OK;
@@ -255,9 +256,8 @@ static enum es_status encode(struct batch *batch, const struct es_event_fields *
     return ES_OK;
 }
 
-enum es_status batch_append_event(struct batch *batch, struct undo *undo,
-                                  struct cache_entry *entry, struct es_event_fields *event,
-                                  const uint8_t **ret_hash)
+enum es_status batch_append_event(struct batch *batch, struct undo *undo, struct cache_entry *entry,
+                                  struct es_event_fields *event, const uint8_t **ret_hash)
 {
     struct stream_state *state = stream_state(entry);
     uint64_t size_max =
@@ -270,8 +270,8 @@ enum es_status batch_append_event(struct batch *batch, struct undo *undo,
     if (batch->event_count == BATCH_EVENTS_MAX || size_max > batch->bytes_max - batch->bytes) {
         return ES_FULL;
     }
-    event->previous_hash = state->exists ? es_bytes_make(state->head.last_hash, ES_HASH_SIZE)
-                                         : es_bytes_make(NULL, 0);
+    event->previous_hash =
+        state->exists ? es_bytes_make(state->head.last_hash, ES_HASH_SIZE) : es_bytes_make(NULL, 0);
     status = undo_save(undo, entry);
     if (status == ES_OK) {
         status = encode(batch, event, added);
@@ -342,8 +342,7 @@ static enum es_status close_categories(struct batch *batch, struct heads *heads)
 
     for (uint32_t i = 0; i < batch->run_count; i++) {
         struct batch_run *run = &batch->runs[i];
-        struct es_text category =
-            es_text_make((const char *)run->stream->key, run->category_bytes);
+        struct es_text category = es_text_make((const char *)run->stream->key, run->category_bytes);
         struct category_state *state = NULL;
         enum es_status status = ES_OK;
 
@@ -411,8 +410,8 @@ static enum es_status encode_record(struct batch *batch)
     }
     es_events_hash_end(&hashes, record.events_hash);
     memcpy(record.previous_store_hash, batch->previous_store_hash, ES_HASH_SIZE);
-    status = es_commit_encode(&record, batch->memory->record, batch->memory->record_capacity,
-                              &size, batch->store_hash);
+    status = es_commit_encode(&record, batch->memory->record, batch->memory->record_capacity, &size,
+                              batch->store_hash);
     if (status == ES_OK) {
         batch->record = es_bytes_make(batch->memory->record, size);
     }

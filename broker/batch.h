@@ -47,8 +47,8 @@ struct batch_run {
     uint32_t first_event;
     uint64_t first_position;
     uint64_t previous_in_category;
-    bool last_of_stream;   /* of this batch: writes the head */
-    bool last_of_category; /* writes the category's last position */
+    bool last_of_stream;       /* of this batch: writes the head */
+    bool last_of_category;     /* writes the category's last position */
     struct es_head_value head; /* after the run; set by batch_close() where last_of_stream */
 };
 

@@ -28,9 +28,8 @@ struct history_point {
  * ES_E_CORRUPT: it does not continue the history; '*ret_why' says how (static
  * text). ES_E_NO_MEMORY, ES_E_IO, ES_E_VERSION: as they say. 'point' is unchanged.
  */
-ES_MUST_USE enum es_status batch_load(struct batch *batch, struct heads *heads,
-                                      const uint8_t *body, size_t body_bytes,
-                                      struct history_point *point, struct es_last *ret_last,
-                                      const char **ret_why);
+ES_MUST_USE enum es_status batch_load(struct batch *batch, struct heads *heads, const uint8_t *body,
+                                      size_t body_bytes, struct history_point *point,
+                                      struct es_last *ret_last, const char **ret_why);
 
 #endif

@@ -19,6 +19,7 @@
 #include "broker/run_directory.h"
 #include "broker/startup.h"
 #include "shm/codec/hash.h"
+#include "shm/fault.h"
 
 /* All parts, in the order in which they are made; taken apart in reverse. */
 struct broker {
@@ -87,8 +88,7 @@ static struct lanes_config lanes_config_of(const struct broker *broker, const ui
     memcpy(config.identity.store_id, store_id, sizeof config.identity.store_id);
     memcpy(config.identity.boot_id, boot_id, sizeof config.identity.boot_id);
     config.identity.geometry = options->geometry;
-    config.identity.durability =
-        options->syncs_commits ? ES_DURABILITY_FSYNC : ES_DURABILITY_OS;
+    config.identity.durability = options->syncs_commits ? ES_DURABILITY_FSYNC : ES_DURABILITY_OS;
     config.identity.broker_pid = (uint32_t)getpid();
     config.identity.broker_start_time = process_start_time(getpid());
     return config;
@@ -119,8 +119,8 @@ static enum es_status open_store(struct broker *broker)
         startup_open(&startup, &broker->counters, &broker->startup, broker->why);
 
     if (status == ES_OK) {
-        log_info("the store holds positions 1 to %" PRIu64 " in %" PRIu64
-                 " commits; %" PRIu64 " batches came from the log",
+        log_info("the store holds positions 1 to %" PRIu64 " in %" PRIu64 " commits; %" PRIu64
+                 " batches came from the log",
                  broker->startup.end.position, broker->startup.end.commit_number,
                  broker->startup.replayed_batches);
     }
@@ -130,8 +130,7 @@ static enum es_status open_store(struct broker *broker)
 static enum es_status open_lanes(struct broker *broker)
 {
     const struct startup *startup = &broker->startup;
-    struct lanes_config config =
-        lanes_config_of(broker, startup->state.store_id, startup->boot_id);
+    struct lanes_config config = lanes_config_of(broker, startup->state.store_id, startup->boot_id);
     struct es_control_head head = {.batch_number = startup->end.batch_number,
                                    .commit_number = startup->end.commit_number,
                                    .durable_position = startup->end.position};
@@ -188,8 +187,8 @@ static enum es_status make_commit_path(struct broker *broker)
                                  .counters = &broker->counters,
                                  .record_bytes_max = broker->options->geometry.record_bytes_max};
     struct flusher_config flusher = {startup->store, startup->log, &broker->counters, fail};
-    struct witness_config witness = {startup->anchor, startup->log,
-                                     !broker->options->syncs_commits, fail};
+    struct witness_config witness = {startup->anchor, startup->log, !broker->options->syncs_commits,
+                                     fail};
     struct committer_config committer = {.log = startup->log,
                                          .store = startup->store,
                                          .heads = startup->heads,
@@ -201,9 +200,8 @@ static enum es_status make_commit_path(struct broker *broker)
     enum es_status status = commit_loop_new(&broker->loop);
 
     status = status != ES_OK ? status : inbox_new(commit_loop_wake, broker->loop, &broker->inbox);
-    status = status != ES_OK
-                 ? status
-                 : sequencer_new(startup->store, startup->heads, &broker->sequencer);
+    status = status != ES_OK ? status
+                             : sequencer_new(startup->store, startup->heads, &broker->sequencer);
     drain.inbox = broker->inbox;
     drain.sequencer = broker->sequencer;
     status = status != ES_OK ? status : drain_new(&drain, &broker->drain);
@@ -212,8 +210,8 @@ static enum es_status make_commit_path(struct broker *broker)
     committer.inbox = broker->inbox;
     committer.flusher = broker->flusher;
     committer.witness = broker->witness;
-    status = status != ES_OK ? status
-                             : committer_new(&committer, &startup->end, &broker->committer);
+    status =
+        status != ES_OK ? status : committer_new(&committer, &startup->end, &broker->committer);
     if (status != ES_OK) {
         snprintf(broker->why, sizeof broker->why, "cannot make the commit path: %s",
                  es_status_text(status));
@@ -418,6 +416,10 @@ int broker_run(const struct options *options)
     logger_set_level(options->log_level);
     block_signals();
     es_hash_warm_up();
+    if (es_fault_install() != ES_OK) {
+        log_warning(
+            "cannot watch for SIGBUS: a producer that truncates its memory ends this broker");
+    }
     status = assemble(broker);
     if (status != ES_OK) {
         fprintf(stderr, "esbroker: %s\n", broker->why);

@@ -5,7 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LANE_TEXT_BYTES = 512, STATM_BYTES = 128, LINE_BYTES = 256 };
+enum {
+    LANE_TEXT_BYTES = 512,
+    STATM_BYTES = 128,
+    LINE_BYTES = 256
+};
 
 /* A picture taken on the commit thread, between two batches. */
 struct picture {

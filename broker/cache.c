@@ -6,7 +6,9 @@
 
 /* How many entries one addition looks at for one to evict. When all of them are
  * pinned or in use the table grows instead: pins are bounded by two batches. */
-enum { EVICTION_LOOKS_MAX = 8 };
+enum {
+    EVICTION_LOOKS_MAX = 8
+};
 
 struct cache {
     struct cache_entry *entries; /* uthash: also a list, oldest first */

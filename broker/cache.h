@@ -25,7 +25,7 @@ struct cache_entry {
     bool used;              /* since the eviction last passed by */
     uint32_t key_bytes;
     uint32_t value_bytes;
-    uint8_t *key;               /* behind the value */
+    uint8_t *key;                 /* behind the value */
     _Alignas(16) uint8_t value[]; /* 'value_bytes' */
 };
 

@@ -77,6 +77,7 @@ static void keep_house(struct commit_loop *loop, int64_t now_ns)
         return;
     }
     loop->housekept_ns = now_ns;
+    lanes_check_faults(loop->config.lanes);
     lanes_tidy(loop->config.lanes);
     watch_space(loop);
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {

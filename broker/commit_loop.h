@@ -26,8 +26,8 @@ struct commit_loop_config {
     struct lanes *lanes;
     struct batch *batch;
     struct counters *counters;
-    struct disk *disk;       /* whose free space is watched */
-    uint64_t reserve_bytes;  /* appends are refused while less is free */
+    struct disk *disk;                                 /* whose free space is watched */
+    uint64_t reserve_bytes;                            /* appends are refused while less is free */
     void (*failed)(const char *what, const char *why); /* fail-stop; does not return */
 };
 

@@ -32,8 +32,8 @@ struct committer {
     struct publication_event *events;
 };
 
-enum es_status committer_new(const struct committer_config *config,
-                             const struct history_point *end, struct committer **ret_committer)
+enum es_status committer_new(const struct committer_config *config, const struct history_point *end,
+                             struct committer **ret_committer)
 {
     struct committer *committer = calloc(1, sizeof *committer);
     enum es_status status = ES_E_NO_MEMORY;
@@ -292,8 +292,7 @@ enum es_status committer_commit(struct committer *committer, struct batch *batch
     answer_requests(committer, batch);
     publish(committer, batch);
     witness_note(committer->config.witness, committer->end.batch_number,
-                 committer->end.commit_number, committer->end.position,
-                 committer->end.store_hash);
+                 committer->end.commit_number, committer->end.position, committer->end.store_hash);
     heads_set_applied(committer->config.heads, batch->number);
     count(committer, batch);
     return ES_OK;

@@ -28,7 +28,13 @@ enum {
 };
 
 /* What an epoll event is about, in its data: a kind, and an index. */
-enum source { SOURCE_LISTENER, SOURCE_SIGNALS, SOURCE_STOP, SOURCE_CONNECTION, SOURCE_OWNER };
+enum source {
+    SOURCE_LISTENER,
+    SOURCE_SIGNALS,
+    SOURCE_STOP,
+    SOURCE_CONNECTION,
+    SOURCE_OWNER
+};
 
 struct connection {
     int fd; /* -1: not in use */
@@ -57,8 +63,7 @@ struct control {
 
 static enum es_status watch(struct control *control, int fd, enum source source, uint32_t index)
 {
-    struct epoll_event event = {.events = EPOLLIN,
-                                .data.u64 = (uint64_t)source << 32 | index};
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)source << 32 | index};
 
     return epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? ES_OK : ES_E_IO;
 }
@@ -219,12 +224,9 @@ static void accept_one(struct control *control)
         close(fd);
         return;
     }
-    *place = (struct connection){.fd = fd,
-                                 .uid = peer.uid,
-                                 .pid = peer.pid,
-                                 .accepted = ++control->accept_count};
-    if (watch(control, fd, SOURCE_CONNECTION, (uint32_t)(place - control->connections)) !=
-        ES_OK) {
+    *place = (struct connection){
+        .fd = fd, .uid = peer.uid, .pid = peer.pid, .accepted = ++control->accept_count};
+    if (watch(control, fd, SOURCE_CONNECTION, (uint32_t)(place - control->connections)) != ES_OK) {
         disconnect(place);
     }
 }
@@ -242,22 +244,24 @@ static void attach(void *context)
 {
     struct attaching *attaching = context;
 
-    attaching->status =
-        lanes_attach(attaching->control->config.lanes, attaching->connection->uid,
-                     attaching->connection->pid, attaching->pid_start_time, attaching->name,
-                     &attaching->attachment);
+    attaching->status = lanes_attach(attaching->control->config.lanes, attaching->connection->uid,
+                                     attaching->connection->pid, attaching->pid_start_time,
+                                     attaching->name, &attaching->attachment);
 }
 
 static const char *message_of(enum es_status status)
 {
     switch (status) {
     case ES_OK: return "";
-    case ES_E_LIMIT: return "all lanes are taken: close a producer, or start the broker with more "
-                            "--slots";
-    case ES_NO_SPACE: return "shared memory is full: make room in /dev/shm, or start the broker "
-                             "with a smaller --lane-bytes";
-    case ES_E_VERSION: return "this library and the broker have different memory layouts: use "
-                              "the same version of both";
+    case ES_E_LIMIT:
+        return "all lanes are taken: close a producer, or start the broker with more "
+               "--slots";
+    case ES_NO_SPACE:
+        return "shared memory is full: make room in /dev/shm, or start the broker "
+               "with a smaller --lane-bytes";
+    case ES_E_VERSION:
+        return "this library and the broker have different memory layouts: use "
+               "the same version of both";
     case ES_NOT_SERVING: return "the broker is stopping";
     default: return es_status_text(status);
     }

@@ -21,7 +21,9 @@
 #include "broker/inbox.h"
 #include "broker/lanes.h"
 
-enum { CONTROL_WHY_BYTES = 512 };
+enum {
+    CONTROL_WHY_BYTES = 512
+};
 
 struct control;
 

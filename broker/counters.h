@@ -12,40 +12,40 @@
 #include <stdint.h>
 
 /* X(name): written by the commit thread, but for those marked otherwise. */
-#define COUNTERS(X)                                                                                \
-    X(batches)                                                                                     \
-    X(commits)                                                                                     \
-    X(events)                                                                                      \
-    X(event_bytes)                                                                                 \
-    X(transactions)                                                                                \
-    X(refusals)                                                                                    \
-    X(conflicts)                                                                                   \
-    X(key_operations)                                                                              \
-    X(batch_events_max)                                                                            \
-    X(batch_bytes_max)                                                                             \
-    X(log_bytes)                                                                                   \
-    X(log_segments_begun)                                                                          \
-    X(log_full_waits)                                                                              \
-    X(sync_count)                                                                                  \
-    X(sync_ns_total)                                                                               \
-    X(sync_ns_max)                                                                                 \
-    X(apply_ns_total)                                                                              \
-    X(ring_depth)                                                                                  \
-    X(stale_tickets)                                                                               \
-    X(sweeps)                                                                                      \
-    X(lanes_attached)                                                                              \
-    X(lanes_evicted)                                                                               \
-    X(heads_cache_hits)                                                                            \
-    X(heads_cache_misses)                                                                          \
-    X(published_messages)  /* publisher */                                                         \
-    X(published_events)    /* publisher */                                                         \
-    X(published_dropped)   /* publisher */                                                         \
-    X(heartbeats)          /* publisher */                                                         \
-    X(subscribers)         /* publisher */                                                         \
-    X(requests)            /* request workers, added atomically */                                 \
-    X(requests_malformed)  /* request workers, added atomically */                                 \
-    X(flushes)             /* flusher */                                                           \
-    X(flush_ns_total)      /* flusher */
+#define COUNTERS(X)                                               \
+    X(batches)                                                    \
+    X(commits)                                                    \
+    X(events)                                                     \
+    X(event_bytes)                                                \
+    X(transactions)                                               \
+    X(refusals)                                                   \
+    X(conflicts)                                                  \
+    X(key_operations)                                             \
+    X(batch_events_max)                                           \
+    X(batch_bytes_max)                                            \
+    X(log_bytes)                                                  \
+    X(log_segments_begun)                                         \
+    X(log_full_waits)                                             \
+    X(sync_count)                                                 \
+    X(sync_ns_total)                                              \
+    X(sync_ns_max)                                                \
+    X(apply_ns_total)                                             \
+    X(ring_depth)                                                 \
+    X(stale_tickets)                                              \
+    X(sweeps)                                                     \
+    X(lanes_attached)                                             \
+    X(lanes_evicted)                                              \
+    X(heads_cache_hits)                                           \
+    X(heads_cache_misses)                                         \
+    X(published_messages) /* publisher */                         \
+    X(published_events)   /* publisher */                         \
+    X(published_dropped)  /* publisher */                         \
+    X(heartbeats)         /* publisher */                         \
+    X(subscribers)        /* publisher */                         \
+    X(requests)           /* request workers, added atomically */ \
+    X(requests_malformed) /* request workers, added atomically */ \
+    X(flushes)            /* flusher */                           \
+    X(flush_ns_total)     /* flusher */
 
 #define COUNTER_FIELD(name) _Atomic uint64_t name;
 struct counters {

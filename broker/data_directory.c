@@ -13,10 +13,13 @@
 
 #define LOCK_NAME "lock"
 
-enum { PID_TEXT_BYTES = 32 };
+enum {
+    PID_TEXT_BYTES = 32
+};
 
-__attribute__((format(printf, 3, 4))) static enum es_status
-explain(char why[DATA_WHY_BYTES], enum es_status status, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static enum es_status explain(char why[DATA_WHY_BYTES],
+                                                                    enum es_status status,
+                                                                    const char *format, ...)
 {
     va_list arguments;
 
@@ -237,15 +240,16 @@ enum es_status data_directory_begin_creation(struct data_directory *directory,
     }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (remove_directory(directory, names[i]) != ES_OK) {
-            return explain(why, ES_E_IO, "cannot remove %s/%s, left by a creation that was cut "
+            return explain(why, ES_E_IO,
+                           "cannot remove %s/%s, left by a creation that was cut "
                            "short: %s; remove it by hand",
                            directory->path, names[i], strerror(errno));
         }
     }
     if (mkdirat(directory->fd, "log", 0700) != 0 ||
         mkdirat(directory->fd, "rocksdb-logs", 0700) != 0) {
-        return explain(why, status_of_errno(), "cannot make directories in %s: %s",
-                       directory->path, strerror(errno));
+        return explain(why, status_of_errno(), "cannot make directories in %s: %s", directory->path,
+                       strerror(errno));
     }
     return ES_OK;
 }

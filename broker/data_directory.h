@@ -21,7 +21,10 @@
 #include "broker/disk.h"
 #include "shm/eventspine_status.h"
 
-enum { DATA_PATH_BYTES_MAX = 3072, DATA_WHY_BYTES = 5120 };
+enum {
+    DATA_PATH_BYTES_MAX = 3072,
+    DATA_WHY_BYTES = 5120
+};
 
 #define DATA_ANCHOR_NAME "anchor"
 #define DATA_CREATING_NAME "creating"
@@ -49,8 +52,7 @@ ES_MUST_USE enum es_status directory_lock(int directory_fd, const char *name, in
  * Checks that 'path' is a directory of ours that nobody else can write to.
  * ES_E_PERMISSION, ES_NOT_FOUND, ES_E_IO; 'why' gets a sentence with the way out.
  */
-ES_MUST_USE enum es_status directory_check(const char *path, int *ret_fd,
-                                           char why[DATA_WHY_BYTES]);
+ES_MUST_USE enum es_status directory_check(const char *path, int *ret_fd, char why[DATA_WHY_BYTES]);
 
 /*
  * Opens the data directory; for the broker ('is_writer') makes it if it is not

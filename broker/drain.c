@@ -56,8 +56,7 @@ static void mark_done(const struct batch *batch, struct lane *lane)
 }
 
 /* ES_FULL: it is held for the next batch. */
-static enum es_status add(struct drain *drain, struct batch *batch,
-                          const struct incoming *incoming)
+static enum es_status add(struct drain *drain, struct batch *batch, const struct incoming *incoming)
 {
     enum es_status status = sequencer_add(drain->config.sequencer, batch, incoming);
 
@@ -87,8 +86,8 @@ static enum es_status take_record(struct drain *drain, struct batch *batch, stru
 {
     struct es_record record;
     struct incoming incoming = {.lane = lane, .uid = lane->uid};
-    enum es_status status = es_lane_next(&lane->reader, drain->buffer,
-                                         drain->config.record_bytes_max, &record);
+    enum es_status status =
+        es_lane_next(&lane->reader, drain->buffer, drain->config.record_bytes_max, &record);
 
     if (status == ES_E_CORRUPT || status == ES_FULL) {
         if (status == ES_FULL) {
@@ -146,8 +145,8 @@ static enum es_status next_ticket(struct drain *drain, struct lane_ring *ring)
         counter_add(&drain->config.counters->stale_tickets, 1);
         return ES_OK;
     }
-    ring->until = es_ticket_sequence(lane->reader.consumed, lane->reader.credit_count,
-                                     ticket.sequence_low);
+    ring->until =
+        es_ticket_sequence(lane->reader.consumed, lane->reader.credit_count, ticket.sequence_low);
     if (ring->until == 0) {
         counter_add(&drain->config.counters->stale_tickets, 1);
         return ES_OK;

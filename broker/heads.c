@@ -9,7 +9,9 @@
 #include "shm/codec/store_value.h"
 #include "shm/codec/stream_key.h"
 
-enum { KEYS_CACHED_MAX = 16384 };
+enum {
+    KEYS_CACHED_MAX = 16384
+};
 
 struct heads {
     struct store *store;
@@ -35,8 +37,8 @@ enum es_status heads_new(struct store *store, struct counters *counters, uint32_
     heads->counters = counters;
     status = cache_new(stream_count_max, sizeof(struct stream_state), &heads->streams);
     if (status == ES_OK) {
-        status = cache_new(CATEGORIES_CACHED_MAX, sizeof(struct category_state),
-                           &heads->categories);
+        status =
+            cache_new(CATEGORIES_CACHED_MAX, sizeof(struct category_state), &heads->categories);
     }
     if (status == ES_OK) {
         status = cache_new(KEYS_CACHED_MAX, sizeof(struct key_state), &heads->keys);
@@ -125,8 +127,8 @@ enum es_status heads_category(struct heads *heads, struct es_text category,
     es_key_category(category, &heads->store_key);
     status = read_store(heads, STORE_DEFAULT);
     if (status == ES_OK) {
-        status = es_category_value_decode(heads->value.bytes, heads->value.size,
-                                          &state.last_position);
+        status =
+            es_category_value_decode(heads->value.bytes, heads->value.size, &state.last_position);
     } else if (status == ES_NOT_FOUND) {
         status = ES_OK;
     }

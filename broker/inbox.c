@@ -12,7 +12,13 @@
 
 /* A submission has two holders until it is answered: who waits for it, and the
  * commit thread. Whoever lets go last frees it. */
-enum { POSTED, TAKEN, ANSWERED, REFUSED, ABANDONED };
+enum {
+    POSTED,
+    TAKEN,
+    ANSWERED,
+    REFUSED,
+    ABANDONED
+};
 
 struct inbox {
     pthread_mutex_t lock;
@@ -114,9 +120,8 @@ static enum es_status wait_for_answer(struct inbox *inbox, struct submission *su
     int error = 0;
 
     while ((submission->state == POSTED || submission->state == TAKEN) && error != ETIMEDOUT) {
-        error = deadline == NULL
-                    ? pthread_cond_wait(&inbox->answered, &inbox->lock)
-                    : pthread_cond_timedwait(&inbox->answered, &inbox->lock, deadline);
+        error = deadline == NULL ? pthread_cond_wait(&inbox->answered, &inbox->lock)
+                                 : pthread_cond_timedwait(&inbox->answered, &inbox->lock, deadline);
     }
     inbox->waiting_count--;
     switch (submission->state) {

@@ -11,26 +11,16 @@
 
 #include "broker/lanes_state.h"
 #include "broker/logger.h"
+#include "shm/fault.h"
 
 #define CONTROL_NAME "control"
 
 enum {
-    FILE_NAME_BYTES = 32,
     ATTACH_COUNT_MAX = (1 << 24) - 1, /* what fits between start number and index */
     RING_MODE = 0600,
     LANE_MODE = 0600,
     CONTROL_MODE = 0600
 };
-
-static void ring_name(uint32_t uid, char ret_name[FILE_NAME_BYTES])
-{
-    snprintf(ret_name, FILE_NAME_BYTES, "ring-%u", uid);
-}
-
-static void lane_name(uint32_t index, char ret_name[FILE_NAME_BYTES])
-{
-    snprintf(ret_name, FILE_NAME_BYTES, "lane-%u", index);
-}
 
 /* A random number other than 0, which means "none". */
 static uint64_t random_id(void)
@@ -124,14 +114,14 @@ static void take_over_ring(struct lanes *lanes, uint32_t index, const struct es_
 {
     struct lane_ring *ring = &lanes->rings[index];
     struct es_control_ring entry;
-    char name[FILE_NAME_BYTES];
+    char name[LANES_FILE_NAME_BYTES];
     uint64_t cursor = 0;
     enum es_status status = es_control_ring(&lanes->control, index, &entry);
 
     if (status != ES_OK) {
         return;
     }
-    ring_name(entry.uid, name);
+    lanes_ring_name(entry.uid, name);
     cursor = cursor_of(&entry, ahead);
     ring->segment = ES_SEGMENT_NONE;
     status = es_segment_open(lanes->directory_fd, name,
@@ -140,6 +130,9 @@ static void take_over_ring(struct lanes *lanes, uint32_t index, const struct es_
     if (status == ES_OK) {
         status = es_ring_reader_attach(&ring->reader, &ring->segment, entry.ring_id,
                                        lanes->identity.geometry.slot_count, cursor);
+    }
+    if (status == ES_OK) {
+        status = es_fault_watch(&ring->segment, &ring->fault_index);
     }
     if (status != ES_OK) {
         log_warning("the ring of uid %u is given up, with its lanes: %s", entry.uid,
@@ -176,19 +169,12 @@ static void fill_lane(struct lanes *lanes, uint32_t index, const struct es_contr
                 counter_get(&lanes->counters->lanes_attached) + 1);
 }
 
-static void close_lane(struct lanes *lanes, uint32_t index)
-{
-    struct es_control_lane entry = {.incarnation = 0};
-
-    es_control_set_lane(&lanes->control, index, &entry);
-}
-
 static void take_over_lane(struct lanes *lanes, uint32_t index, const struct es_last *ahead)
 {
     const struct es_geometry *geometry = &lanes->identity.geometry;
     struct lane *lane = &lanes->lanes[index];
     struct es_control_lane entry;
-    char name[FILE_NAME_BYTES];
+    char name[LANES_FILE_NAME_BYTES];
     enum es_status status = es_control_lane(&lanes->control, index, &entry);
 
     if (status != ES_OK) {
@@ -200,7 +186,7 @@ static void take_over_lane(struct lanes *lanes, uint32_t index, const struct es_
             entry.next_offset = (uint32_t)ahead->lanes[i].next_offset;
         }
     }
-    lane_name(index, name);
+    lanes_lane_name(index, name);
     lane->segment = ES_SEGMENT_NONE;
     if (entry.ring_index >= ES_RING_COUNT_MAX || !lanes->rings[entry.ring_index].is_open) {
         status = ES_NOT_FOUND;
@@ -214,11 +200,14 @@ static void take_over_lane(struct lanes *lanes, uint32_t index, const struct es_
                                        geometry->arena_bytes, geometry->credit_count,
                                        entry.last_sequence, entry.next_offset);
     }
+    if (status == ES_OK) {
+        status = es_fault_watch(&lane->segment, &lane->fault_index);
+    }
     if (status != ES_OK) {
         log_warning("lane %u of pid %u (uid %u) is given up: %s", index, entry.pid, entry.uid,
                     es_status_text(status));
         es_segment_unmap(&lane->segment);
-        close_lane(lanes, index);
+        lanes_close_entry(lanes, index);
         return;
     }
     es_control_advance_lane(&lanes->control, index, entry.last_sequence, entry.next_offset);
@@ -266,11 +255,13 @@ void lanes_free(struct lanes *lanes)
     }
     for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
         if (lanes->lanes[i].is_open) {
+            es_fault_forget(lanes->lanes[i].fault_index);
             es_segment_unmap(&lanes->lanes[i].segment);
         }
     }
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
         if (lanes->rings[i].is_open) {
+            es_fault_forget(lanes->rings[i].fault_index);
             es_segment_unmap(&lanes->rings[i].segment);
         }
     }
@@ -290,12 +281,12 @@ static enum es_status make_ring(struct lanes *lanes, uint32_t index, uint32_t ui
     struct lane_ring *ring = &lanes->rings[index];
     uint32_t slot_count = lanes->identity.geometry.slot_count;
     struct es_control_ring entry = {.ring_id = random_id(), .cursor = 0, .uid = uid};
-    char name[FILE_NAME_BYTES];
+    char name[LANES_FILE_NAME_BYTES];
     enum es_status status = ES_OK;
 
     memset(ring, 0, sizeof *ring);
     ring->segment = ES_SEGMENT_NONE;
-    ring_name(uid, name);
+    lanes_ring_name(uid, name);
     status = es_segment_create(lanes->directory_fd, name, es_ring_bytes(slot_count), RING_MODE,
                                ES_GROUP_NONE, &ring->segment);
     if (status != ES_OK) {
@@ -303,6 +294,9 @@ static enum es_status make_ring(struct lanes *lanes, uint32_t index, uint32_t ui
     }
     es_ring_format(&ring->segment, entry.ring_id, slot_count);
     status = es_ring_reader_attach(&ring->reader, &ring->segment, entry.ring_id, slot_count, 0);
+    if (status == ES_OK) {
+        status = es_fault_watch(&ring->segment, &ring->fault_index);
+    }
     if (status != ES_OK) {
         es_segment_unmap(&ring->segment);
         return status;
@@ -345,12 +339,12 @@ static enum es_status make_lane(struct lanes *lanes, const struct es_control_lan
 {
     const struct es_geometry *geometry = &lanes->identity.geometry;
     struct lane *lane = &lanes->lanes[index];
-    char name[FILE_NAME_BYTES];
+    char name[LANES_FILE_NAME_BYTES];
     enum es_status status = ES_OK;
 
     memset(lane, 0, sizeof *lane);
     lane->segment = ES_SEGMENT_NONE;
-    lane_name(index, name);
+    lanes_lane_name(index, name);
     status = es_segment_create(lanes->directory_fd, name,
                                es_lane_bytes(geometry->arena_bytes, geometry->credit_count),
                                LANE_MODE, ES_GROUP_NONE, &lane->segment);
@@ -361,6 +355,9 @@ static enum es_status make_lane(struct lanes *lanes, const struct es_control_lan
                    geometry->credit_count);
     status = es_lane_reader_attach(&lane->reader, &lane->segment, entry->incarnation,
                                    geometry->arena_bytes, geometry->credit_count, 0, 0);
+    if (status == ES_OK) {
+        status = es_fault_watch(&lane->segment, &lane->fault_index);
+    }
     if (status != ES_OK) {
         es_segment_unmap(&lane->segment);
         return status;
@@ -415,8 +412,8 @@ enum es_status lanes_attach(struct lanes *lanes, uint32_t uid, pid_t pid, uint64
         return ES_E_LIMIT;
     }
     lanes->attach_count++;
-    entry.incarnation = lanes->identity.start_number << 32 |
-                        (uint64_t)lanes->attach_count << 8 | index;
+    entry.incarnation =
+        lanes->identity.start_number << 32 | (uint64_t)lanes->attach_count << 8 | index;
     entry.ring_index = ring->index;
     snprintf(entry.producer, sizeof entry.producer, "%s", name);
     status = make_lane(lanes, &entry, index);
@@ -452,56 +449,5 @@ void lanes_owner_gone(struct lanes *lanes, uint32_t index, uint64_t incarnation)
 
     if (lane != NULL && lane->incarnation == incarnation) {
         lane->owner_gone = true;
-    }
-}
-
-/* ---- taking back --------------------------------------------------------- */
-
-void lanes_evict(struct lanes *lanes, struct lane *lane)
-{
-    log_warning("lane %u of pid %ld (uid %u, %s) is cut off: %s", lane->index, (long)lane->pid,
-                lane->uid, lane->name,
-                lane->reader.evicted_why != NULL ? lane->reader.evicted_why : "unknown");
-    counter_add(&lanes->counters->lanes_evicted, 1);
-}
-
-/* Nothing will come any more, and everything that came is answered. */
-static bool is_finished(const struct lane *lane)
-{
-    bool is_over = lane->reader.evicted_why != NULL || lane->owner_gone ||
-                   es_lane_is_closed(&lane->reader);
-
-    return is_over && lane->reader.acked == lane->reader.consumed &&
-           es_lane_backlog(&lane->reader) == 0;
-}
-
-static void release(struct lanes *lanes, struct lane *lane)
-{
-    char name[FILE_NAME_BYTES];
-
-    close_lane(lanes, lane->index);
-    lane_name(lane->index, name);
-    es_segment_unmap(&lane->segment);
-    if (es_segment_remove(lanes->directory_fd, name) == ES_E_IO) {
-        log_warning("cannot remove %s from shared memory: %s", name, strerror(errno));
-    }
-    if (lane->ring->lane == lane) {
-        lane->ring->has_ticket = false; /* for a number that may be another's soon */
-        lane->ring->lane = NULL;
-    }
-    lane->ring->lane_count--;
-    lane->is_open = false;
-    counter_set(&lanes->counters->lanes_attached,
-                counter_get(&lanes->counters->lanes_attached) - 1);
-}
-
-void lanes_tidy(struct lanes *lanes)
-{
-    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
-        struct lane *lane = &lanes->lanes[i];
-
-        if (lane->is_open && is_finished(lane)) {
-            release(lanes, lane);
-        }
     }
 }

@@ -42,6 +42,7 @@ struct lane_ring {
     uint64_t until;
     bool has_ticket;
     uint32_t lane_count;
+    uint32_t fault_index; /* shm/fault.h */
 };
 
 struct lane {
@@ -59,7 +60,8 @@ struct lane {
     uint64_t done_sequence; /* records up to it are in a batch ... */
     uint32_t done_offset;   /* ... and the next one begins here */
     uint64_t touched_batch;
-    int64_t backlog_since_ns; /* 0: nothing waits without a ticket */
+    int64_t backlog_since_ns;                  /* 0: nothing waits without a ticket */
+    uint32_t fault_index;                      /* shm/fault.h */
     char name[ES_PRODUCER_NAME_BYTES_MAX + 1]; /* of the client, for people */
 };
 
@@ -86,8 +88,7 @@ void lanes_look(int directory_fd, const struct lanes_config *config,
  * ES_NO_SPACE, ES_E_IO, ES_E_PERMISSION: as the system says; errno is kept.
  */
 ES_MUST_USE enum es_status lanes_new(const struct lanes_config *config,
-                                     const struct es_control_head *head,
-                                     struct lanes **ret_lanes);
+                                     const struct es_control_head *head, struct lanes **ret_lanes);
 
 /*
  * Takes over what a former broker left. 'ahead' holds, for each ring and lane
@@ -139,6 +140,12 @@ struct lane *lanes_lane(struct lanes *lanes, uint32_t index);
 
 /* Ends the use of a lane that broke a rule, and logs it. */
 void lanes_evict(struct lanes *lanes, struct lane *lane);
+
+/*
+ * Cuts off the lanes whose memory was taken away under the broker (truncated by
+ * their owner; for a ring, all of its lanes). From then on it reads zeros there.
+ */
+void lanes_check_faults(struct lanes *lanes);
 
 /* Takes back the lanes that are closed, evicted or ownerless and fully answered. */
 void lanes_tidy(struct lanes *lanes);

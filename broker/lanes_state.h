@@ -1,9 +1,11 @@
 /*
- * What lanes.c (life of rings and lanes) and lanes_progress.c (how far batches
- * have come with them) share, and nobody else.
+ * What lanes.c (making rings and lanes), lanes_progress.c (how far batches have come
+ * with them) and lanes_tidy.c (taking them back) share, and nobody else.
  */
 #ifndef BROKER_LANES_STATE_H
 #define BROKER_LANES_STATE_H
+
+#include <stdio.h>
 
 #include "broker/lanes.h"
 
@@ -18,6 +20,28 @@ struct lanes {
     struct lane_ring rings[ES_RING_COUNT_MAX];
     struct lane lanes[ES_LANE_COUNT_MAX];
 };
+
+enum {
+    LANES_FILE_NAME_BYTES = 32
+};
+
+static inline void lanes_ring_name(uint32_t uid, char ret_name[LANES_FILE_NAME_BYTES])
+{
+    snprintf(ret_name, LANES_FILE_NAME_BYTES, "ring-%u", uid);
+}
+
+static inline void lanes_lane_name(uint32_t index, char ret_name[LANES_FILE_NAME_BYTES])
+{
+    snprintf(ret_name, LANES_FILE_NAME_BYTES, "lane-%u", index);
+}
+
+/* The control page knows the lane no more. */
+static inline void lanes_close_entry(struct lanes *lanes, uint32_t index)
+{
+    struct es_control_lane entry = {.incarnation = 0};
+
+    es_control_set_lane(&lanes->control, index, &entry);
+}
 
 /* The low byte of an incarnation is the lane's index, so that it can be found. */
 static inline uint32_t incarnation_index(uint64_t incarnation)

@@ -10,26 +10,26 @@
 #define BATCH_OPERATIONS_MAX 4096u   /* key and snapshot operations of one commit */
 #define BATCH_BYTES_MAX (4u << 20)   /* envelopes and values of one commit */
 
-#define HEADS_CACHED_MAX 65536u      /* streams whose head is kept in memory */
-#define CATEGORIES_CACHED_MAX 4096u  /* categories whose last position is kept */
+#define HEADS_CACHED_MAX 65536u     /* streams whose head is kept in memory */
+#define CATEGORIES_CACHED_MAX 4096u /* categories whose last position is kept */
 
 #define INBOX_WAITING_MAX 1024u /* requests and calls waiting for the commit thread */
 
-#define PAGE_BYTES_MAX (256u << 10)    /* one reply, unless a single item is larger */
+#define PAGE_BYTES_MAX (256u << 10) /* one reply, unless a single item is larger */
 #define PAGE_ITEMS_MAX 65536u
-#define REQUEST_BYTES_MAX (2u << 20)   /* one request */
+#define REQUEST_BYTES_MAX (2u << 20) /* one request */
 #define REQUEST_WORKERS 2u
-#define MESSAGE_BYTES_MAX (64u << 10)  /* one published message, at least one event */
+#define MESSAGE_BYTES_MAX (64u << 10) /* one published message, at least one event */
 #define PUBLISHER_QUEUE_BYTES_MAX (16u << 20)
 
-#define SWEEP_INTERVAL_NS 10000000u      /* a lane published but without ticket for so long is swept */
-#define COMMIT_SPIN_NS 50000             /* the commit thread looks so long before it sleeps */
+#define SWEEP_INTERVAL_NS 10000000u /* a lane published but without ticket for so long is swept */
+#define COMMIT_SPIN_NS 50000        /* the commit thread looks so long before it sleeps */
 #define HOUSEKEEPING_INTERVAL_NS 50000000 /* closed lanes, free space */
-#define STOP_DRAIN_NS 2000000000         /* a stop commits for so long at most */
-#define ANCHOR_DELAY_NS 5000000u        /* from a commit to the write of the anchor */
-#define OS_SYNC_INTERVAL_NS 1000000000u /* durability os: from a commit to the sync of the log */
-#define HEARTBEAT_BUSY_NS 100000000u     /* at most so long after a commit */
-#define HEARTBEAT_IDLE_NS 1000000000u    /* and so long without one */
+#define STOP_DRAIN_NS 2000000000          /* a stop commits for so long at most */
+#define ANCHOR_DELAY_NS 5000000u          /* from a commit to the write of the anchor */
+#define OS_SYNC_INTERVAL_NS 1000000000u   /* durability os: from a commit to the sync of the log */
+#define HEARTBEAT_BUSY_NS 100000000u      /* at most so long after a commit */
+#define HEARTBEAT_IDLE_NS 1000000000u     /* and so long without one */
 #define HEARTBEAT_CATEGORIES_MAX 64u
 
 #endif

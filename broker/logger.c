@@ -8,7 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_BYTES_MAX = 1024 };
+enum {
+    LINE_BYTES_MAX = 1024
+};
 
 static _Atomic int level_max = LOGGER_INFO;
 
@@ -33,8 +35,8 @@ __attribute__((format(printf, 2, 0))) static void write_line(enum logger_level l
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     used = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &utc);
-    written = snprintf(line + used, sizeof line - used, ".%03ldZ esbroker %s: ",
-                       now.tv_nsec / 1000000L, names[level]);
+    written = snprintf(line + used, sizeof line - used,
+                       ".%03ldZ esbroker %s: ", now.tv_nsec / 1000000L, names[level]);
     used += (size_t)written;
     written = vsnprintf(line + used, sizeof line - used - 1, format, arguments);
     if (written > 0) {
@@ -48,13 +50,13 @@ __attribute__((format(printf, 2, 0))) static void write_line(enum logger_level l
     (void)written;
 }
 
-#define DEFINE_LOG(name, level)                                                                    \
-    void name(const char *format, ...)                                                             \
-    {                                                                                              \
-        va_list arguments;                                                                         \
-        va_start(arguments, format);                                                               \
-        write_line(level, format, arguments);                                                      \
-        va_end(arguments);                                                                         \
+#define DEFINE_LOG(name, level)               \
+    void name(const char *format, ...)        \
+    {                                         \
+        va_list arguments;                    \
+        va_start(arguments, format);          \
+        write_line(level, format, arguments); \
+        va_end(arguments);                    \
     }
 
 DEFINE_LOG(log_error, LOGGER_ERROR)

@@ -7,7 +7,12 @@
 #ifndef BROKER_LOGGER_H
 #define BROKER_LOGGER_H
 
-enum logger_level { LOGGER_ERROR = 0, LOGGER_WARNING = 1, LOGGER_INFO = 2, LOGGER_DEBUG = 3 };
+enum logger_level {
+    LOGGER_ERROR = 0,
+    LOGGER_WARNING = 1,
+    LOGGER_INFO = 2,
+    LOGGER_DEBUG = 3
+};
 
 /* Lines above 'level' are dropped; LOGGER_INFO at the start. */
 void logger_set_level(enum logger_level level);

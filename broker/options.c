@@ -192,11 +192,15 @@ static void print_version(FILE *stream, struct argp_state *state)
 void options_parse(int argc, char **argv, struct options *ret_options)
 {
     static const struct argp argp = {
-        table, parse, NULL,
+        table,
+        parse,
+        NULL,
         "Owns an event store: serializes what local producers append through shared memory, "
         "keeps it, and publishes it. Runs in the foreground; prints a line that begins with "
         "'ready' when it serves; SIGTERM and SIGINT end it cleanly.",
-        NULL, NULL, NULL};
+        NULL,
+        NULL,
+        NULL};
     struct parsing parsing = {.options = ret_options,
                               .slot_count = ES_SLOT_COUNT_DEFAULT,
                               .lane_bytes = ES_ARENA_BYTES_DEFAULT};

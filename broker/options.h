@@ -12,7 +12,9 @@
 #include "broker/logger.h"
 #include "shm/layout.h"
 
-enum { OPTIONS_PATH_BYTES_MAX = 4096 };
+enum {
+    OPTIONS_PATH_BYTES_MAX = 4096
+};
 
 struct options {
     char data_path[OPTIONS_PATH_BYTES_MAX];

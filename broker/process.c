@@ -8,7 +8,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { STAT_BYTES_MAX = 1024, START_TIME_FIELD = 22, FIELD_AFTER_NAME = 3 };
+enum {
+    STAT_BYTES_MAX = 1024,
+    START_TIME_FIELD = 22,
+    FIELD_AFTER_NAME = 3
+};
 
 uint64_t process_start_time(pid_t pid)
 {

@@ -24,9 +24,8 @@ static enum es_status make(const struct options *options, char why[DATA_WHY_BYTE
                                "--run DIR",
                                options->run_path, strerror(errno));
     }
-    if (options->group_given &&
-        (chown(options->run_path, (uid_t)-1, options->group) != 0 ||
-         chmod(options->run_path, mode) != 0)) {
+    if (options->group_given && (chown(options->run_path, (uid_t)-1, options->group) != 0 ||
+                                 chmod(options->run_path, mode) != 0)) {
         return startup_explain(why, ES_E_PERMISSION, "cannot give %s to the group: %s",
                                options->run_path, strerror(errno));
     }
@@ -63,8 +62,7 @@ static enum es_status lock(const struct options *options, struct run_directory *
                            char why[DATA_WHY_BYTES])
 {
     pid_t holder = 0;
-    enum es_status status =
-        directory_lock(directory->fd, LOCK_NAME, &directory->lock_fd, &holder);
+    enum es_status status = directory_lock(directory->fd, LOCK_NAME, &directory->lock_fd, &holder);
 
     if (status == ES_E_BUSY) {
         return startup_explain(why, status,

@@ -10,7 +10,9 @@
 #include "broker/data_directory.h"
 #include "broker/options.h"
 
-enum { SOCKET_PATH_BYTES_MAX = 108 }; /* sun_path, with its NUL */
+enum {
+    SOCKET_PATH_BYTES_MAX = 108
+}; /* sun_path, with its NUL */
 
 struct run_directory {
     int fd;

@@ -137,8 +137,8 @@ static enum es_status append_events(struct sequencer *sequencer, struct batch *b
 
 static enum es_status add_append(struct sequencer *sequencer, struct batch *batch,
                                  struct es_transaction_reader *reader,
-                                 const struct es_append_operation *append,
-                                 struct verdict *verdict, struct es_lane_result *result)
+                                 const struct es_append_operation *append, struct verdict *verdict,
+                                 struct es_lane_result *result)
 {
     struct cache_entry *entry = NULL;
     enum es_reason reason = ES_REASON_NONE;
@@ -159,8 +159,8 @@ static enum es_status add_append(struct sequencer *sequencer, struct batch *batc
 }
 
 /* The commit record's entry for a key; its texts live as long as the batch. */
-static struct es_commit_kv commit_kv_of(const struct cache_entry *entry,
-                                        const struct es_log_kv *kv, enum es_commit_kv_op op)
+static struct es_commit_kv commit_kv_of(const struct cache_entry *entry, const struct es_log_kv *kv,
+                                        enum es_commit_kv_op op)
 {
     /* The cache's key is the family, then "K:", namespace, ":" and key. */
     const char *name_space = (const char *)entry->key + 3;
@@ -178,8 +178,8 @@ static struct es_commit_kv commit_kv_of(const struct cache_entry *entry,
 }
 
 static enum es_status add_kv(struct sequencer *sequencer, struct batch *batch,
-                             const struct es_kv_operation *kv, bool is_put,
-                             struct verdict *verdict, struct es_lane_result *result)
+                             const struct es_kv_operation *kv, bool is_put, struct verdict *verdict,
+                             struct es_lane_result *result)
 {
     struct cache_entry *entry = NULL;
     struct es_log_operation operation = {.kind = is_put ? ES_LOG_KV_PUT : ES_LOG_KV_DELETE};
@@ -196,9 +196,8 @@ static enum es_status add_kv(struct sequencer *sequencer, struct batch *batch,
     if (reason != ES_REASON_NONE) {
         verdict->key = entry;
         refuse(verdict,
-               reason == ES_REASON_KEY_MISSING && kv->expect.kind == ES_EXPECTED_ANY
-                   ? ES_NOT_FOUND
-                   : ES_CONFLICT,
+               reason == ES_REASON_KEY_MISSING && kv->expect.kind == ES_EXPECTED_ANY ? ES_NOT_FOUND
+                                                                                     : ES_CONFLICT,
                reason);
         return ES_OK;
     }
@@ -213,8 +212,7 @@ static enum es_status add_kv(struct sequencer *sequencer, struct batch *batch,
         .key = kv->key,
         .value = {sequencer->last_revision + 1, value_hash, kv->value},
     };
-    commit = commit_kv_of(entry, &operation.as.kv,
-                          is_put ? ES_COMMIT_KV_PUT : ES_COMMIT_KV_DELETE);
+    commit = commit_kv_of(entry, &operation.as.kv, is_put ? ES_COMMIT_KV_PUT : ES_COMMIT_KV_DELETE);
     status = batch_add_operation(batch, &operation, kv->family == ES_KV_TRUTH ? &commit : NULL);
     if (status == ES_FULL) {
         verdict->batch_full = true;
@@ -264,8 +262,8 @@ static enum es_status add_operation(struct sequencer *sequencer, struct batch *b
 }
 
 static enum es_status add_operations(struct sequencer *sequencer, struct batch *batch,
-                                     struct es_transaction_reader *reader,
-                                     struct verdict *verdict, struct es_lane_result *result)
+                                     struct es_transaction_reader *reader, struct verdict *verdict,
+                                     struct es_lane_result *result)
 {
     for (uint32_t index = 0; verdict->status == ES_OK && !verdict->batch_full; index++) {
         struct es_operation operation;

@@ -29,10 +29,10 @@ struct incoming {
     uint32_t transaction_bytes;
     uint32_t flags; /* ES_RECORD_* of shm/lane.h */
     uint32_t uid;
-    struct lane *lane;             /* one of these two is set */
+    struct lane *lane; /* one of these two is set */
     struct submission *submission;
-    uint64_t lane_sequence;        /* with 'lane' */
-    bool *order_broken;            /* the lane's; NULL for a request */
+    uint64_t lane_sequence; /* with 'lane' */
+    bool *order_broken;     /* the lane's; NULL for a request */
 };
 
 /* 'store' and 'heads' outlive it. Reads the last revision from the store.

@@ -132,10 +132,9 @@ static enum es_status delete_found(struct snapshot_rules *rules,
         struct store_slice key = store_iterator_key(iterator);
         struct es_log_operation operation = {.kind = ES_LOG_SNAPSHOT_DELETE};
         struct es_log_snapshot *snapshot = &operation.as.snapshot;
-        enum es_status status =
-            es_key_snapshot_parse(es_bytes_make(key.bytes, (uint32_t)key.size), &snapshot->stream,
-                                  &snapshot->value.tick, &snapshot->value.sequence,
-                                  &snapshot->value.projection);
+        enum es_status status = es_key_snapshot_parse(
+            es_bytes_make(key.bytes, (uint32_t)key.size), &snapshot->stream, &snapshot->value.tick,
+            &snapshot->value.sequence, &snapshot->value.projection);
 
         if (status != ES_OK) {
             return status;
@@ -166,8 +165,7 @@ enum es_status snapshot_rules_delete(struct snapshot_rules *rules,
     uint64_t deleted = 0;
     enum es_status status = ES_OK;
 
-    if (batch_has_commit(rules->batch) ||
-        heads_applied(rules->heads) + 1 < rules->batch->number) {
+    if (batch_has_commit(rules->batch) || heads_applied(rules->heads) + 1 < rules->batch->number) {
         rules->needs_barrier = true;
         return ES_FULL;
     }

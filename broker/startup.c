@@ -146,14 +146,15 @@ static enum es_status create_contents(struct startup *startup,
         status = log_open(directory->log_disk, DISK_READ_WRITE, log_why_text, &startup->log);
     }
     if (status == ES_OK) {
-        status = anchor_create(directory->disk, DATA_ANCHOR_NAME, &startup->state,
-                               &startup->anchor);
+        status =
+            anchor_create(directory->disk, DATA_ANCHOR_NAME, &startup->state, &startup->anchor);
     }
     if (status == ES_OK) {
         status = data_directory_end_creation(directory);
     }
     if (status != ES_OK) {
-        startup_explain(why, status, "cannot make a store in %s: %s (%s): make room, or name "
+        startup_explain(why, status,
+                        "cannot make a store in %s: %s (%s): make room, or name "
                         "another directory",
                         directory->path, es_status_text(status), strerror(errno));
     }
@@ -219,9 +220,8 @@ static enum es_status replay_record(void *context, const struct log_record *reco
     struct replaying *replaying = context;
     struct startup *startup = replaying->startup;
     struct es_last last;
-    enum es_status status =
-        batch_load(replaying->batch, startup->heads, record->body, record->body_bytes,
-                   &startup->end, &last, &replaying->why);
+    enum es_status status = batch_load(replaying->batch, startup->heads, record->body,
+                                       record->body_bytes, &startup->end, &last, &replaying->why);
 
     if (status == ES_OK) {
         status = apply_fill(replaying->batch, replaying->writes);
@@ -259,7 +259,8 @@ static enum es_status replay(struct startup *startup, char why[DATA_WHY_BYTES])
         status = store_flush_all(startup->store);
     }
     if (status != ES_OK) {
-        startup_explain(why, status, "replaying the commit log failed after batch %" PRIu64 ": %s%s%s",
+        startup_explain(why, status,
+                        "replaying the commit log failed after batch %" PRIu64 ": %s%s%s",
                         startup->end.batch_number, es_status_text(status),
                         replaying.why != NULL ? ": " : store_why(startup->store),
                         replaying.why != NULL ? replaying.why : "");
@@ -327,8 +328,8 @@ static enum es_status open_for_writing(struct startup *startup,
         return startup_explain(why, status, "cannot open %s for writing: %s %s", directory->path,
                                es_status_text(status), log_why_text);
     }
-    status = open_store(startup, options, STORE_READ_WRITE, &log_origin(startup->log)->geometry,
-                        why);
+    status =
+        open_store(startup, options, STORE_READ_WRITE, &log_origin(startup->log)->geometry, why);
     if (status != ES_OK) {
         return status;
     }
@@ -392,7 +393,8 @@ enum es_status startup_open(const struct startup_options *options, struct counte
 
     memset(startup, 0, sizeof *startup);
     if (read_boot_id(startup->boot_id) != ES_OK) {
-        return startup_explain(why, ES_E_IO, "cannot read the machine's boot id below /proc: "
+        return startup_explain(why, ES_E_IO,
+                               "cannot read the machine's boot id below /proc: "
                                "mount /proc");
     }
     status = data_directory_open(options->data_path, true, &startup->directory, why);
@@ -400,7 +402,8 @@ enum es_status startup_open(const struct startup_options *options, struct counte
         return status;
     }
     if (options->in_memory && data_directory_has(&startup->directory, "rocksdb")) {
-        status = startup_explain(why, ES_E_EXISTS, "%s holds a store on disk: name another "
+        status = startup_explain(why, ES_E_EXISTS,
+                                 "%s holds a store on disk: name another "
                                  "directory for --store memory",
                                  options->data_path);
     } else if (is_new(startup, options)) {

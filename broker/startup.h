@@ -42,7 +42,7 @@ struct startup {
     struct log *log;
     struct anchor *anchor;
     struct heads *heads;
-    struct anchor_state state;    /* what the anchor holds now */
+    struct anchor_state state; /* what the anchor holds now */
     struct history_point end;
     struct lanes_remains remains; /* is_usable: lanes_take_over() with 'ahead' */
     struct es_last ahead;

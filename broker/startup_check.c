@@ -11,8 +11,9 @@
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
 
-#define RESTORE_HINT "put back a copy of the whole directory that is newer, or look into it with " \
-                     "`esctl verify --data`; nothing was changed"
+#define RESTORE_HINT                                                              \
+    "put back a copy of the whole directory that is newer, or look into it with " \
+    "`esctl verify --data`; nothing was changed"
 
 /* Everything that is open while the check goes on. */
 struct checking {
@@ -63,8 +64,7 @@ enum es_status startup_find_flushed(struct store *store, const struct log_origin
     struct store_iterator *iterator = NULL;
     struct history_point point = {.batch_number = origin->flushed.batch_number};
     bool is_found = false;
-    enum es_status status =
-        store_iterator_new(store, NULL, STORE_COMMITS, &all, &iterator);
+    enum es_status status = store_iterator_new(store, NULL, STORE_COMMITS, &all, &iterator);
 
     if (status != ES_OK) {
         return startup_explain(why, status, "cannot read the commits: %s", store_why(store));
@@ -253,8 +253,7 @@ static enum es_status explain_shorter(struct checking *checking)
     return startup_explain(checking->why, ES_E_CORRUPT,
                            "the commit log is damaged after batch %" PRIu64 " (position %" PRIu64
                            "): %s: " RESTORE_HINT,
-                           finding->ending.last_batch, finding->end.position,
-                           finding->ending.what);
+                           finding->ending.last_batch, finding->end.position, finding->ending.what);
 }
 
 static enum es_status check_history(struct checking *checking, struct counters *counters)
@@ -283,7 +282,8 @@ static enum es_status check_history(struct checking *checking, struct counters *
     if (status != ES_OK) {
         return explain_replay(checking, status);
     }
-    if (finding->ending.verdict == LOG_DAMAGED || durable_floor(checking) > finding->end.batch_number) {
+    if (finding->ending.verdict == LOG_DAMAGED ||
+        durable_floor(checking) > finding->end.batch_number) {
         return explain_shorter(checking);
     }
     return ES_OK;

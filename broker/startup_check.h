@@ -39,7 +39,8 @@ ES_MUST_USE enum es_status startup_check(struct data_directory *directory,
                                          char why[DATA_WHY_BYTES]);
 
 /* Fills in 'why' and returns 'status'. */
-__attribute__((format(printf, 3, 4))) enum es_status
-startup_explain(char why[DATA_WHY_BYTES], enum es_status status, const char *format, ...);
+__attribute__((format(printf, 3, 4))) enum es_status startup_explain(char why[DATA_WHY_BYTES],
+                                                                     enum es_status status,
+                                                                     const char *format, ...);
 
 #endif

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNDO_BYTES_FIRST = 64 * 1024 };
+enum {
+    UNDO_BYTES_FIRST = 64 * 1024
+};
 
 /* One saved value: the entry, then its bytes. Entries stay in place meanwhile:
  * a changed one is pinned in its cache. */

@@ -14,8 +14,8 @@ struct witness {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool is_stopping;
-    bool has_news;             /* 'newest' is beyond 'written' */
-    bool is_idle;              /* the thread waits without a deadline */
+    bool has_news; /* 'newest' is beyond 'written' */
+    bool is_idle;  /* the thread waits without a deadline */
     struct anchor_state newest;
 };
 

@@ -18,7 +18,7 @@ struct witness;
 struct witness_config {
     struct anchor *anchor; /* outlive it */
     struct log *log;
-    bool syncs_log; /* durability os */
+    bool syncs_log;                                    /* durability os */
     void (*failed)(const char *what, const char *why); /* fail-stop; does not return */
 };
 
