@@ -6,43 +6,40 @@
 
 #include <string.h>
 
-#include "libclient/question.h"
-#include "shm/codec/names.h"
-#include "shm/codec/stream_key.h"
-
 #define STREAM_PAGE_COUNT 4096u
 
 enum es_status es_store_head_ask(struct es_question *question)
 {
-    struct es_pack *pack = NULL;
-    enum es_status status = es_question_begin(question, ES_VERB_STORE_HEAD, 0, 0, &pack);
+    const struct es_request request = {.verb = ES_VERB_STORE_HEAD};
 
-    return status == ES_OK ? es_question_send(question, true) : status;
+    return es_question_send(question, &request, 0, true);
 }
 
-enum es_status es_store_head_read(const struct es_connection *connection, struct es_reply *reply,
-                                  struct es_store_head *ret_head)
+enum es_status es_store_head_of(const struct es_connection *connection, struct es_answer *answer,
+                                struct es_store_head *ret_head)
 {
-    struct es_store_head head = {.position = reply->position};
+    struct es_store_head_item item;
     enum es_status status;
 
-    es_unpack_bin_copy(&reply->unpack, head.store_hash, ES_HASH_BYTES);
-    es_unpack_bin_copy(&reply->unpack, head.store_id, ES_STORE_ID_BYTES);
-    head.epoch = es_unpack_uint(&reply->unpack);
-    head.commit_number = es_unpack_uint(&reply->unpack);
-    head.start_number = es_unpack_uint(&reply->unpack);
-    status = es_reply_check(connection, reply);
-    if (status == ES_OK) {
-        *ret_head = head;
+    es_store_head_read(&answer->reply.rest, &item);
+    status = es_answer_check(connection, answer);
+    if (status != ES_OK) {
+        return status;
     }
-    return status;
+    ret_head->position = answer->reply.position;
+    ret_head->epoch = item.epoch;
+    ret_head->commit_number = item.commit_number;
+    ret_head->start_number = item.start_number;
+    memcpy(ret_head->store_hash, item.store_hash, ES_HASH_BYTES);
+    memcpy(ret_head->store_id, item.store_id, ES_STORE_ID_BYTES);
+    return ES_OK;
 }
 
 enum es_status es_store_head(struct es_connection *connection, struct es_store_head *ret_head)
 {
+    const struct es_request request = {.verb = ES_VERB_STORE_HEAD};
     struct es_question *question = NULL;
-    struct es_pack *pack = NULL;
-    struct es_reply reply = {0};
+    struct es_answer answer = {0};
     enum es_status status;
 
     if (ret_head == NULL) {
@@ -52,83 +49,78 @@ enum es_status es_store_head(struct es_connection *connection, struct es_store_h
     if (status != ES_OK) {
         return status;
     }
-    status = es_question_begin(question, ES_VERB_STORE_HEAD, 0, 0, &pack);
+    status = es_question_ask(question, &request, 0, true, &answer);
     if (status == ES_OK) {
-        status = es_question_ask(question, true, &reply);
-    }
-    if (status == ES_OK) {
-        status = es_store_head_read(connection, &reply, ret_head);
-        es_reply_free(&reply);
+        status = es_store_head_of(connection, &answer, ret_head);
+        es_answer_free(&answer);
     }
     es_question_release(question);
     return status;
 }
 
+static void fill_head(const struct es_stream_item *item, struct es_head *ret_head)
+{
+    ret_head->sequence = item->sequence;
+    ret_head->position = item->position;
+    ret_head->tick = item->tick;
+    ret_head->first_sequence = item->first_sequence;
+    memcpy(ret_head->hash, item->hash, ES_HASH_BYTES);
+}
+
 enum es_status es_head(struct es_connection *connection, const char *stream,
                        struct es_head *ret_head)
 {
+    struct es_request request = {.verb = ES_VERB_HEAD};
     struct es_question *question = NULL;
-    struct es_pack *pack = NULL;
-    struct es_reply reply = {0};
-    struct es_head head = {0};
+    struct es_answer answer = {0};
     enum es_status status;
 
     if (stream == NULL || ret_head == NULL) {
         return ES_E_INVALID;
     }
+    request.as.stream = es_text_of(stream);
     status = es_question_acquire(connection, &question);
     if (status != ES_OK) {
         return status;
     }
-    status = es_question_begin(question, ES_VERB_HEAD, 1, strlen(stream) + 8, &pack);
+    status = es_question_ask(question, &request, 0, true, &answer);
     if (status == ES_OK) {
-        es_pack_str(pack, es_text_of(stream));
-        status = es_question_ask(question, true, &reply);
-    }
-    if (status == ES_OK) {
-        (void)es_unpack_str(&reply.unpack, ES_STREAM_SIZE_MAX);
-        head.sequence = es_unpack_uint(&reply.unpack);
-        es_unpack_bin_copy(&reply.unpack, head.hash, ES_HASH_BYTES);
-        head.tick = es_unpack_uint(&reply.unpack);
-        head.position = es_unpack_uint(&reply.unpack);
-        head.first_sequence = es_unpack_uint(&reply.unpack);
-        status = es_reply_check(connection, &reply);
-        es_reply_free(&reply);
-    }
-    if (status == ES_OK) {
-        *ret_head = head;
+        struct es_stream_item item;
+
+        es_head_item_read(&answer.reply.rest, &item);
+        status = es_answer_check(connection, &answer);
+        if (status == ES_OK) {
+            fill_head(&item, ret_head);
+        }
+        es_answer_free(&answer);
     }
     es_question_release(question);
     return status;
 }
 
 /* One page: visits its streams and remembers the last in 'after'. */
-static enum es_status visit_page(struct es_connection *connection, struct es_reply *reply,
+static enum es_status visit_page(struct es_connection *connection, struct es_answer *answer,
                                  es_stream_visitor *visit, void *context, char *after,
                                  bool *ret_is_over)
 {
-    struct es_unpack *unpack = &reply->unpack;
+    struct es_unpack *unpack = &answer->reply.rest;
     uint32_t count = es_unpack_array(unpack);
     bool goes_on = true;
 
-    for (uint32_t i = 0; i < count && goes_on && es_unpack_ok(unpack); i++) {
-        uint32_t elements = es_unpack_array_in(unpack, 5, UINT32_MAX);
-        struct es_text stream = es_unpack_str(unpack, ES_STREAM_BYTES_MAX);
-        struct es_stream_parts parts;
-        struct es_head head = {.first_sequence = 0};
+    for (uint32_t i = 0; i < count && goes_on; i++) {
+        struct es_stream_item item;
+        struct es_head head;
 
-        head.sequence = es_unpack_uint(unpack);
-        es_unpack_bin_copy(unpack, head.hash, ES_HASH_BYTES);
-        head.tick = es_unpack_uint(unpack);
-        head.position = es_unpack_uint(unpack);
-        es_unpack_skip_count(unpack, elements - 5);
-        if (!es_unpack_ok(unpack) || es_stream_parse(stream, &parts) != ES_REASON_NONE ||
-            es_text_equal(stream, es_text_of(after))) {
+        es_stream_item_read(unpack, &item);
+        if (!es_unpack_ok(unpack) || item.stream.size > ES_STREAM_BYTES_MAX ||
+            es_text_equal(item.stream, es_text_of(after))) {
             es_unpack_fail(unpack);
             break;
         }
-        memcpy(after, stream.data, stream.size);
-        after[stream.size] = '\0';
+        memcpy(after, item.stream.data, item.stream.size);
+        after[item.stream.size] = '\0';
+        item.first_sequence = 0; /* not told here */
+        fill_head(&item, &head);
         goes_on = visit(context, after, &head);
     }
     if (!goes_on) {
@@ -139,12 +131,13 @@ static enum es_status visit_page(struct es_connection *connection, struct es_rep
     if (count == 0 && !*ret_is_over) {
         es_unpack_fail(unpack); /* a page that leads nowhere */
     }
-    return es_reply_check(connection, reply);
+    return es_answer_check(connection, answer);
 }
 
 enum es_status es_streams(struct es_connection *connection, const char *prefix,
                           es_stream_visitor *visit, void *context)
 {
+    struct es_request request = {.verb = ES_VERB_STREAMS};
     char after[ES_STREAM_BYTES_MAX + 1] = "";
     struct es_question *question = NULL;
     bool is_over = false;
@@ -153,27 +146,22 @@ enum es_status es_streams(struct es_connection *connection, const char *prefix,
     if (visit == NULL) {
         return ES_E_INVALID;
     }
-    prefix = prefix != NULL ? prefix : "";
+    request.as.streams.prefix = es_text_of(prefix != NULL ? prefix : "");
+    request.as.streams.count = STREAM_PAGE_COUNT;
     status = es_question_acquire(connection, &question);
+    if (status != ES_OK) {
+        return status;
+    }
     while (status == ES_OK && !is_over) {
-        struct es_reply reply = {0};
-        struct es_pack *pack = NULL;
+        struct es_answer answer = {0};
 
-        status = es_question_begin(question, ES_VERB_STREAMS, 3,
-                                   strlen(prefix) + strlen(after) + 32, &pack);
+        request.as.streams.after = es_text_of(after);
+        status = es_question_ask(question, &request, 0, true, &answer);
         if (status == ES_OK) {
-            es_pack_str(pack, es_text_of(prefix));
-            es_pack_str(pack, es_text_of(after));
-            es_pack_uint(pack, STREAM_PAGE_COUNT);
-            status = es_question_ask(question, true, &reply);
-        }
-        if (status == ES_OK) {
-            status = visit_page(connection, &reply, visit, context, after, &is_over);
-            es_reply_free(&reply);
+            status = visit_page(connection, &answer, visit, context, after, &is_over);
+            es_answer_free(&answer);
         }
     }
-    if (question != NULL) {
-        es_question_release(question);
-    }
+    es_question_release(question);
     return status;
 }

@@ -8,12 +8,12 @@
 
 #include "libclient/question.h"
 
-/* Sends it; es_question_poll() has the reply. */
+/* Sends it; es_question_poll() has the answer. */
 ES_MUST_USE enum es_status es_store_head_ask(struct es_question *question);
 
-/* Reads a reply of status ES_OK. ES_E_PROTOCOL. */
-ES_MUST_USE enum es_status es_store_head_read(const struct es_connection *connection,
-                                              struct es_reply *reply,
-                                              struct es_store_head *ret_head);
+/* Reads an answer of status ES_OK. ES_E_PROTOCOL. */
+ES_MUST_USE enum es_status es_store_head_of(const struct es_connection *connection,
+                                            struct es_answer *answer,
+                                            struct es_store_head *ret_head);
 
 #endif

@@ -5,8 +5,6 @@
 
 #include "shm/futex.h"
 
-#define ARGUMENT_OVERHEAD 64u
-
 enum es_status es_pages_init(struct es_pages *pages, struct es_connection *connection,
                              const struct es_pages_options *options)
 {
@@ -28,7 +26,7 @@ enum es_status es_pages_init(struct es_pages *pages, struct es_connection *conne
 
 static void drop_page(struct es_pages *pages)
 {
-    es_reply_free(&pages->page);
+    es_answer_free(&pages->page);
     pages->has_page = false;
     pages->events_left = 0;
 }
@@ -50,29 +48,21 @@ void es_pages_restart(struct es_pages *pages, uint64_t from)
 
 static enum es_status ask_page(struct es_pages *pages)
 {
-    struct es_pack *pack = NULL;
-    enum es_status status = es_question_begin(
-        pages->question, pages->is_stream ? ES_VERB_READ_STREAM : ES_VERB_READ_ALL,
-        pages->is_stream ? 4 : 3, strlen(pages->target) + ARGUMENT_OVERHEAD, &pack);
+    struct es_request request = {.verb = ES_VERB_READ_ALL};
+    enum es_status status;
 
-    if (status != ES_OK) {
-        return status;
-    }
     if (pages->is_stream) {
-        es_pack_str(pack, es_text_of(pages->target));
-        es_pack_uint(pack, pages->from);
-        es_pack_uint(pack, ES_PAGE_ITEM_COUNT_MAX);
-        es_pack_bool(pack, pages->is_backwards);
+        request.verb = ES_VERB_READ_STREAM;
+        request.as.read_stream.stream = es_text_of(pages->target);
+        request.as.read_stream.from_sequence = pages->from;
+        request.as.read_stream.count = ES_REQUEST_COUNT_MAX;
+        request.as.read_stream.backwards = pages->is_backwards;
     } else {
-        es_pack_uint(pack, pages->from);
-        es_pack_uint(pack, ES_PAGE_ITEM_COUNT_MAX);
-        if (pages->target[0] == '\0') {
-            es_pack_nil(pack);
-        } else {
-            es_pack_str(pack, es_text_of(pages->target));
-        }
+        request.as.read_all.from_position = pages->from;
+        request.as.read_all.count = ES_REQUEST_COUNT_MAX;
+        request.as.read_all.category = es_text_of(pages->target);
     }
-    status = es_question_send(pages->question, true);
+    status = es_question_send(pages->question, &request, 0, true);
     pages->is_asked = status == ES_OK;
     return status;
 }
@@ -87,10 +77,10 @@ static enum es_status ask_head(struct es_pages *pages)
 }
 
 /* The broker at the other end of this connection: is it the one we were reading? */
-static enum es_status judge_head(struct es_pages *pages, struct es_reply *reply)
+static enum es_status judge_head(struct es_pages *pages, struct es_answer *answer)
 {
     struct es_store_head head;
-    enum es_status status = es_store_head_read(pages->connection, reply, &head);
+    enum es_status status = es_store_head_reply(pages->connection, reply, &head);
 
     if (status != ES_OK) {
         return status;
@@ -111,14 +101,14 @@ static enum es_status judge_head(struct es_pages *pages, struct es_reply *reply)
     }
     pages->head = head;
     pages->is_bound = true;
-    pages->verified_pipe = reply->message.pipe_id;
+    pages->verified_pipe = answer->message.pipe_id;
     return ES_OK;
 }
 
 /* Finds what stands behind the events of a page, and asks for the next one. */
-static enum es_status open_page(struct es_pages *pages, struct es_reply *reply)
+static enum es_status open_page(struct es_pages *pages, struct es_answer *answer)
 {
-    struct es_unpack behind = reply->unpack;
+    struct es_unpack behind = answer->reply.rest;
     uint64_t next;
     bool is_last;
     bool moves;
@@ -128,21 +118,21 @@ static enum es_status open_page(struct es_pages *pages, struct es_reply *reply)
     next = es_unpack_uint(&behind);
     moves = pages->is_backwards ? pages->from == 0 || next < pages->from : next > pages->from;
     if (!es_unpack_ok(&behind) || (!is_last && !moves)) {
-        es_unpack_fail(&reply->unpack); /* or a page that leads nowhere */
+        es_unpack_fail(&answer->reply.rest); /* or a page that leads nowhere */
     }
-    pages->events_left = es_unpack_array(&reply->unpack);
-    if (!es_unpack_ok(&reply->unpack)) {
-        enum es_status status = es_reply_check(pages->connection, reply);
+    pages->events_left = es_unpack_array(&answer->reply.rest);
+    if (!es_unpack_ok(&answer->reply.rest)) {
+        enum es_status status = es_answer_check(pages->connection, answer);
 
         pages->events_left = 0;
-        es_reply_free(reply);
+        es_answer_free(answer);
         return status;
     }
-    pages->page = *reply;
-    pages->unpack = reply->unpack;
+    pages->page = *answer;
+    pages->unpack = answer->reply.rest;
     pages->has_page = true;
     pages->is_last = is_last;
-    pages->consistent_position = reply->position;
+    pages->consistent_position = answer->reply.position;
     if (moves) {
         pages->from = next;
     }
@@ -152,44 +142,44 @@ static enum es_status open_page(struct es_pages *pages, struct es_reply *reply)
     return ES_OK;
 }
 
-static enum es_status take_reply(struct es_pages *pages, struct es_reply *reply)
+static enum es_status take_answer(struct es_pages *pages, struct es_answer *answer)
 {
     bool was_head = pages->is_head_asked;
     enum es_status status;
 
     pages->is_asked = false;
     pages->is_head_asked = false;
-    if (reply->status != ES_OK) {
-        status = reply->status;
-        es_reply_explain(pages->connection, reply);
-        es_reply_free(reply);
+    if (answer->reply.status != ES_OK) {
+        status = answer->reply.status;
+        es_answer_explain(pages->connection, answer);
+        es_answer_free(answer);
         return status;
     }
     if (was_head) {
-        status = judge_head(pages, reply);
-        es_reply_free(reply);
+        status = judge_head(pages, answer);
+        es_answer_free(answer);
         return status;
     }
-    if (pages->is_verified && reply->message.pipe_id != pages->verified_pipe) {
-        es_reply_free(reply);
+    if (pages->is_verified && answer->message.pipe_id != pages->verified_pipe) {
+        es_answer_free(answer);
         return ask_head(pages);
     }
-    return open_page(pages, reply);
+    return open_page(pages, answer);
 }
 
 /* Gets the answer to whatever is asked, and deals with it. */
 static enum es_status advance(struct es_pages *pages, int64_t deadline_ns)
 {
-    struct es_reply reply = {0};
+    struct es_answer answer = {0};
     enum es_status status;
 
     if (deadline_ns == 0) {
-        status = es_question_poll(pages->question, &reply);
+        status = es_question_poll(pages->question, &answer);
     } else {
-        status = es_question_wait(pages->question, deadline_ns, &reply);
+        status = es_question_wait(pages->question, deadline_ns, &answer);
     }
     if (status == ES_OK) {
-        return take_reply(pages, &reply);
+        return take_answer(pages, &answer);
     }
     if (status == ES_EMPTY || status == ES_TIMEOUT) {
         return ES_TIMEOUT;
@@ -215,7 +205,7 @@ static enum es_status read_event(struct es_pages *pages, struct es_published_eve
 {
     struct es_published_event event;
 
-    es_published_event_read(&pages->unpack, &event);
+    es_event_item_read(&pages->unpack, &event);
     if (!es_unpack_ok(&pages->unpack)) {
         return es_fail(pages->connection, ES_E_PROTOCOL,
                        "the broker in %s sent a page that the protocol does not allow",
