@@ -7,8 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shm/codec/pack.h"
-#include "shm/codec/strict_msgpack.h"
+#include "shm/codec/attach.h"
 #include "shm/futex.h"
 
 #define DESCRIPTOR_COUNT 3u
@@ -72,32 +71,26 @@ static void take_descriptors(struct msghdr *message, struct grant *grant)
 static enum es_status read_grant(const struct es_connection *connection, const uint8_t *bytes,
                                  size_t size, struct grant *grant)
 {
-    struct es_unpack unpack;
-    struct es_text message;
-    uint32_t count;
-    int64_t status;
+    struct es_attach_reply reply;
+    enum es_status status = es_attach_reply_decode(bytes, size, &reply);
 
-    es_unpack_init(&unpack, bytes, size);
-    count = es_unpack_array_in(&unpack, 3, UINT32_MAX);
-    if (es_unpack_uint(&unpack) != 1) {
-        es_unpack_fail(&unpack);
-    }
-    status = es_unpack_int(&unpack);
-    message = es_unpack_str(&unpack, UINT32_MAX);
-    if (!es_unpack_ok(&unpack) || status < ES_E_EXISTS || status > ES_FENCED) {
-        return protocol_error(connection, "its answer cannot be read");
+    if (status == ES_OK && (reply.status < ES_E_EXISTS || reply.status > ES_FENCED ||
+                            (reply.status == ES_OK && (reply.lane_index >= ES_LANE_COUNT_MAX ||
+                                                       reply.ring_index >= ES_RING_COUNT_MAX)))) {
+        status = ES_E_PROTOCOL;
     }
     if (status != ES_OK) {
-        return es_fail(connection, (enum es_status)status, "%.*s",
-                       message.size < MESSAGE_BYTES_SHOWN ? (int)message.size : MESSAGE_BYTES_SHOWN,
-                       message.data);
-    }
-    grant->lane_index = (uint32_t)es_unpack_uint_in(&unpack, 0, ES_LANE_COUNT_MAX - 1);
-    grant->incarnation = es_unpack_uint(&unpack);
-    grant->ring_index = (uint32_t)es_unpack_uint_in(&unpack, 0, ES_RING_COUNT_MAX - 1);
-    if (count < 6 || !es_unpack_ok(&unpack)) {
         return protocol_error(connection, "its answer cannot be read");
     }
+    if (reply.status != ES_OK) {
+        return es_fail(connection, reply.status, "%.*s",
+                       reply.message.size < MESSAGE_BYTES_SHOWN ? (int)reply.message.size
+                                                                : MESSAGE_BYTES_SHOWN,
+                       reply.message.data);
+    }
+    grant->lane_index = reply.lane_index;
+    grant->incarnation = reply.incarnation;
+    grant->ring_index = reply.ring_index;
     if (grant->fd_count != DESCRIPTOR_COUNT) {
         return protocol_error(connection, "it did not send the three descriptors of a lane");
     }
@@ -106,18 +99,12 @@ static enum es_status read_grant(const struct es_connection *connection, const u
 
 static enum es_status send_request(const struct es_connection *connection, int fd)
 {
-    uint8_t bytes[ES_CLIENT_NAME_BYTES_MAX + 32];
-    struct es_pack pack;
+    const struct es_attach_request request = {.layout_id = ES_LAYOUT_ID,
+                                              .client_name = es_text_of(connection->client_name)};
+    uint8_t bytes[ES_ATTACH_BYTES_MAX];
     uint32_t size = 0;
-    enum es_status status;
+    enum es_status status = es_attach_request_encode(&request, bytes, sizeof bytes, &size);
 
-    es_pack_init(&pack, bytes, sizeof bytes);
-    es_pack_array(&pack, 4);
-    es_pack_uint(&pack, 1);
-    es_pack_str(&pack, es_text_of("attach"));
-    es_pack_uint(&pack, ES_LAYOUT_ID);
-    es_pack_str(&pack, es_text_of(connection->client_name));
-    status = es_pack_finish(&pack, &size);
     if (status != ES_OK) {
         return status;
     }
@@ -127,7 +114,7 @@ static enum es_status send_request(const struct es_connection *connection, int f
 static enum es_status receive_grant(struct es_connection *connection, int fd, int64_t deadline_ns,
                                     struct grant *grant)
 {
-    uint8_t bytes[ES_ATTACH_REPLY_BYTES_MAX];
+    uint8_t bytes[ES_ATTACH_BYTES_MAX];
     union {
         struct cmsghdr align;
         uint8_t bytes[CMSG_SPACE(sizeof(int) * DESCRIPTOR_COUNT_MAX)];

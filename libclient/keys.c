@@ -6,9 +6,15 @@
 
 #include "libclient/producer.h"
 #include "libclient/question.h"
+#include "shm/codec/names.h"
 
 #define KEY_CHANGE_OVERHEAD 64u /* array header, kind, family, revision, headers of texts and bin */
 #define KEY_PAGE_COUNT 1024u
+
+static enum es_kv_family family_of(enum es_key_family family)
+{
+    return family == ES_KEYS ? ES_KV_TRUTH : ES_KV_DERIVED;
+}
 
 enum es_status es_key_change_measure(const struct es_producer *producer,
                                      const struct es_key_change *change, uint64_t *ret_bytes_min,
@@ -36,7 +42,7 @@ void es_key_change_pack(struct es_pack *pack, const struct es_key_change *change
                                                                : ES_OPERATION_KV_PUT};
     struct es_kv_operation *kv = &operation.as.kv;
 
-    kv->family = change->family == ES_KEYS ? ES_KV_TRUTH : ES_KV_DERIVED;
+    kv->family = family_of(change->family);
     kv->name_space = es_text_of(change->name_space);
     kv->key = es_text_of(change->key);
     if (change->expected_revision == ES_REVISION_ANY) {
@@ -108,29 +114,13 @@ enum es_status es_key_delete(struct es_producer *producer, enum es_key_family fa
     return change_key(producer, &change, timeout_ns, ret_outcome);
 }
 
-static enum es_status ask_get(struct es_question *question, enum es_key_family family,
-                              const char *name_space, const char *key, struct es_reply *ret_reply)
-{
-    struct es_pack *pack = NULL;
-    enum es_status status = es_question_begin(question, ES_VERB_KV_GET, 3,
-                                              strlen(name_space) + strlen(key) + 16, &pack);
-
-    if (status != ES_OK) {
-        return status;
-    }
-    es_pack_uint(pack, (uint64_t)family);
-    es_pack_str(pack, es_text_of(name_space));
-    es_pack_str(pack, es_text_of(key));
-    return es_question_ask(question, true, ret_reply);
-}
-
 /* Copies the value out, for the caller to free. */
-static enum es_status read_value(struct es_connection *connection, struct es_reply *reply,
+static enum es_status copy_value(struct es_connection *connection, struct es_answer *answer,
                                  uint64_t *ret_revision, void **ret_value, size_t *ret_value_bytes)
 {
-    uint64_t revision = es_unpack_uint(&reply->unpack);
-    struct es_bytes value = es_unpack_bin(&reply->unpack, UINT32_MAX);
-    enum es_status status = es_reply_check(connection, reply);
+    uint64_t revision = es_unpack_uint(&answer->reply.rest);
+    struct es_bytes value = es_unpack_bin(&answer->reply.rest, UINT32_MAX);
+    enum es_status status = es_answer_check(connection, answer);
     void *copy;
 
     if (status != ES_OK) {
@@ -155,21 +145,25 @@ enum es_status es_key_get(struct es_connection *connection, enum es_key_family f
                           const char *name_space, const char *key, uint64_t *ret_revision,
                           void **ret_value, size_t *ret_value_bytes)
 {
+    struct es_request request = {.verb = ES_VERB_KV_GET};
     struct es_question *question = NULL;
-    struct es_reply reply = {0};
+    struct es_answer answer = {0};
     enum es_status status;
 
     if (name_space == NULL || key == NULL || ret_value == NULL || ret_value_bytes == NULL) {
         return ES_E_INVALID;
     }
+    request.as.kv_get.family = family_of(family);
+    request.as.kv_get.name_space = es_text_of(name_space);
+    request.as.kv_get.key = es_text_of(key);
     status = es_question_acquire(connection, &question);
     if (status != ES_OK) {
         return status;
     }
-    status = ask_get(question, family, name_space, key, &reply);
+    status = es_question_ask(question, &request, 0, true, &answer);
     if (status == ES_OK) {
-        status = read_value(connection, &reply, ret_revision, ret_value, ret_value_bytes);
-        es_reply_free(&reply);
+        status = copy_value(connection, &answer, ret_revision, ret_value, ret_value_bytes);
+        es_answer_free(&answer);
     }
     es_question_release(question);
     return status;
@@ -186,30 +180,26 @@ static bool is_after(struct es_text key, const char *after)
 }
 
 /* One page of a listing: visits its keys and remembers the last. */
-static enum es_status visit_page(struct es_connection *connection, struct es_reply *reply,
+static enum es_status visit_page(struct es_connection *connection, struct es_answer *answer,
                                  es_key_visitor *visit, void *context, char *after,
                                  bool *ret_is_over)
 {
-    struct es_unpack *unpack = &reply->unpack;
+    struct es_unpack *unpack = &answer->reply.rest;
     uint32_t count = es_unpack_array(unpack);
-    uint32_t visited = 0;
     bool goes_on = true;
 
-    for (; visited < count && goes_on && es_unpack_ok(unpack); visited++) {
-        uint32_t elements = es_unpack_array_in(unpack, 3, UINT32_MAX);
-        struct es_text key = es_unpack_str(unpack, ES_KEY_BYTES_MAX);
-        uint64_t revision = es_unpack_uint(unpack);
-        struct es_bytes value = es_unpack_bin(unpack, UINT32_MAX);
+    for (uint32_t i = 0; i < count && goes_on; i++) {
+        struct es_kv_item item;
 
-        es_unpack_skip_count(unpack, elements - 3);
-        if (!es_unpack_ok(unpack) || es_key_text_check(key) != ES_REASON_NONE ||
-            !is_after(key, after)) {
+        es_kv_item_read(unpack, &item);
+        if (!es_unpack_ok(unpack) || es_key_text_check(item.key) != ES_REASON_NONE ||
+            !is_after(item.key, after)) {
             es_unpack_fail(unpack);
             break;
         }
-        memcpy(after, key.data, key.size);
-        after[key.size] = '\0';
-        goes_on = visit(context, after, revision, value.data, value.size);
+        memcpy(after, item.key.data, item.key.size);
+        after[item.key.size] = '\0';
+        goes_on = visit(context, after, item.revision, item.value.data, item.value.size);
     }
     if (!goes_on) {
         *ret_is_over = true;
@@ -219,12 +209,13 @@ static enum es_status visit_page(struct es_connection *connection, struct es_rep
     if (count == 0 && !*ret_is_over) {
         es_unpack_fail(unpack); /* a page that leads nowhere */
     }
-    return es_reply_check(connection, reply);
+    return es_answer_check(connection, answer);
 }
 
 enum es_status es_keys(struct es_connection *connection, enum es_key_family family,
                        const char *name_space, es_key_visitor *visit, void *context)
 {
+    struct es_request request = {.verb = ES_VERB_KV_LIST};
     char after[ES_KEY_BYTES_MAX + 1] = "";
     struct es_question *question = NULL;
     bool is_over = false;
@@ -233,26 +224,21 @@ enum es_status es_keys(struct es_connection *connection, enum es_key_family fami
     if (name_space == NULL || visit == NULL) {
         return ES_E_INVALID;
     }
+    request.as.kv_list.family = family_of(family);
+    request.as.kv_list.name_space = es_text_of(name_space);
+    request.as.kv_list.count = KEY_PAGE_COUNT;
     status = es_question_acquire(connection, &question);
     if (status != ES_OK) {
         return status;
     }
     while (status == ES_OK && !is_over) {
-        struct es_reply reply = {0};
-        struct es_pack *pack = NULL;
+        struct es_answer answer = {0};
 
-        status = es_question_begin(question, ES_VERB_KV_LIST, 4,
-                                   strlen(name_space) + strlen(after) + 32, &pack);
+        request.as.kv_list.after = es_text_of(after);
+        status = es_question_ask(question, &request, 0, true, &answer);
         if (status == ES_OK) {
-            es_pack_uint(pack, (uint64_t)family);
-            es_pack_str(pack, es_text_of(name_space));
-            es_pack_str(pack, es_text_of(after));
-            es_pack_uint(pack, KEY_PAGE_COUNT);
-            status = es_question_ask(question, true, &reply);
-        }
-        if (status == ES_OK) {
-            status = visit_page(connection, &reply, visit, context, after, &is_over);
-            es_reply_free(&reply);
+            status = visit_page(connection, &answer, visit, context, after, &is_over);
+            es_answer_free(&answer);
         }
     }
     es_question_release(question);

@@ -18,9 +18,7 @@
 #define ES_RETIRED_HANDLE_COUNT 64u  /* closed handles that can still be told from open ones */
 
 /* Questions. */
-#define ES_REQUEST_BYTES_MAX (2u << 20) /* as the broker's */
 #define ES_REPLY_BYTES_MAX (64u << 20)
-#define ES_PAGE_ITEM_COUNT_MAX 65536u
 #define ES_RECONNECT_MIN_MS 20
 #define ES_RECONNECT_MAX_MS 200
 #define ES_CONNECT_SLICE_NS (20 * ES_MILLISECOND_NS) /* not connected: look whether a broker runs */
@@ -28,7 +26,6 @@
 
 /* Producers. */
 #define ES_LANE_SLICE_NS (100 * ES_MILLISECOND_NS) /* waited so long: is the memory still in use? */
-#define ES_ATTACH_REPLY_BYTES_MAX 4096u
 
 /* Readers and consumers. */
 #define ES_LINK_COUNT 65536u             /* streams whose last hash a reader remembers */

@@ -80,7 +80,7 @@ static enum es_status ask_head(struct es_pages *pages)
 static enum es_status judge_head(struct es_pages *pages, struct es_answer *answer)
 {
     struct es_store_head head;
-    enum es_status status = es_store_head_reply(pages->connection, reply, &head);
+    enum es_status status = es_store_head_of(pages->connection, answer, &head);
 
     if (status != ES_OK) {
         return status;

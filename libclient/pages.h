@@ -40,7 +40,7 @@ struct es_pages {
     bool is_last; /* of the page in hand: nothing was after it */
     uint32_t events_left;
     struct es_unpack unpack; /* stands at the next event */
-    struct es_reply page;
+    struct es_answer page;
     uint64_t consistent_position; /* of the newest page */
 
     bool is_verified;

@@ -7,7 +7,6 @@
 
 #include "shm/futex.h"
 
-#define REQUEST_HEADER_BYTES 16u /* array header, version, verb */
 #define MESSAGE_BYTES_SHOWN 400
 
 enum question_state {
@@ -24,25 +23,39 @@ struct es_question {
     bool is_repeatable;
     int64_t deadline_ns; /* of the open question */
     int64_t probe_ns;    /* when to look whether there is a broker at all */
-    struct es_pack pack;
     size_t request_bytes;
     size_t capacity;
     uint8_t *request;
 };
 
-void es_reply_free(struct es_reply *reply)
+void es_answer_free(struct es_answer *answer)
 {
-    es_message_free(&reply->message);
+    es_message_free(&answer->message);
 }
 
-enum es_status es_reply_check(const struct es_connection *connection, const struct es_reply *reply)
+static enum es_status not_allowed(const struct es_connection *connection)
 {
-    if (es_unpack_ok(&reply->unpack)) {
-        return ES_OK;
-    }
     return es_fail(connection, ES_E_PROTOCOL,
                    "the broker in %s sent a reply that the protocol does not allow",
                    connection->run_dir);
+}
+
+enum es_status es_answer_check(const struct es_connection *connection,
+                               const struct es_answer *answer)
+{
+    return es_unpack_ok(&answer->reply.rest) ? ES_OK : not_allowed(connection);
+}
+
+void es_answer_explain(const struct es_connection *connection, const struct es_answer *answer)
+{
+    struct es_text text = es_reply_message(&answer->reply);
+
+    if (text.size == 0) {
+        text = es_text_of(es_status_text(answer->reply.status));
+    }
+    (void)es_fail(connection, answer->reply.status, "%.*s",
+                  text.size < MESSAGE_BYTES_SHOWN ? (int)text.size : MESSAGE_BYTES_SHOWN,
+                  text.data);
 }
 
 enum es_status es_question_new(struct es_connection *connection, struct es_question **ret_question)
@@ -135,16 +148,18 @@ void es_question_release(struct es_question *question)
     es_connection_drop(connection);
 }
 
-enum es_status es_question_begin(struct es_question *question, enum es_verb verb,
-                                 uint32_t argument_count, size_t argument_bytes,
-                                 struct es_pack **ret_pack)
+static enum es_status encode(struct es_question *question, const struct es_request *request,
+                             size_t value_bytes)
 {
-    size_t wanted = REQUEST_HEADER_BYTES + argument_bytes;
+    size_t wanted = ES_REQUEST_OVERHEAD_MAX + value_bytes;
+    struct es_pack pack;
+    uint32_t size = 0;
+    enum es_status status;
 
-    if (argument_bytes > ES_REQUEST_BYTES_MAX - REQUEST_HEADER_BYTES) {
+    if (value_bytes > ES_REQUEST_BYTES_MAX - ES_REQUEST_OVERHEAD_MAX) {
         return es_fail(question->connection, ES_E_TOO_LARGE,
                        "a request holds at most %u bytes, and this one would have %zu",
-                       ES_REQUEST_BYTES_MAX, wanted);
+                       ES_REQUEST_BYTES_MAX, value_bytes);
     }
     if (wanted > question->capacity) {
         uint8_t *grown = realloc(question->request, wanted);
@@ -155,12 +170,13 @@ enum es_status es_question_begin(struct es_question *question, enum es_verb verb
         question->request = grown;
         question->capacity = wanted;
     }
-    question->state = QUESTION_IDLE;
-    es_pack_init(&question->pack, question->request, question->capacity);
-    es_pack_array(&question->pack, 2 + argument_count);
-    es_pack_uint(&question->pack, 1);
-    es_pack_uint(&question->pack, (uint64_t)verb);
-    *ret_pack = &question->pack;
+    es_pack_init(&pack, question->request, question->capacity);
+    es_request_encode(&pack, request);
+    status = es_pack_finish(&pack, &size);
+    if (status != ES_OK) {
+        return es_fail(question->connection, status, "a name in the request is too long");
+    }
+    question->request_bytes = size;
     return ES_OK;
 }
 
@@ -196,30 +212,26 @@ static enum es_status over(struct es_question *question, enum es_status status)
     return status;
 }
 
-/* Reads [1, status, position, and leaves the rest to who asked. */
-static enum es_status read_reply(struct es_question *question, struct es_reply *reply)
+static enum es_status read_answer(const struct es_question *question, struct es_answer *answer)
 {
-    struct es_unpack *unpack = &reply->unpack;
-    uint32_t count;
-    uint64_t version;
-    int64_t status;
+    struct es_bytes bytes = {0};
+    enum es_status status = ES_E_PROTOCOL;
 
-    es_unpack_init(unpack, reply->message.data, reply->message.size);
-    count = es_unpack_array(unpack);
-    version = es_unpack_uint(unpack);
-    if (es_unpack_ok(unpack) && version != 1) {
-        return es_fail(question->connection, ES_E_VERSION,
-                       "the broker speaks version %llu of the protocol, this library version 1",
-                       (unsigned long long)version);
+    if (answer->message.size <= UINT32_MAX) {
+        bytes = es_bytes_make(answer->message.data, (uint32_t)answer->message.size);
+        status = es_reply_read(bytes, &answer->reply);
     }
-    status = es_unpack_int(unpack);
-    reply->position = es_unpack_uint(unpack);
-    if (es_unpack_ok(unpack) && (count < 3 || status < ES_E_EXISTS || status > ES_FENCED)) {
-        es_unpack_fail(unpack);
+    if (status == ES_E_VERSION) {
+        return es_fail(question->connection, status,
+                       "the broker in %s speaks another version of the protocol: use the library "
+                       "and the broker of one release",
+                       question->connection->run_dir);
     }
-    reply->element_count = count - 3;
-    reply->status = (enum es_status)status;
-    return es_reply_check(question->connection, reply);
+    if (status == ES_OK &&
+        (answer->reply.status < ES_E_EXISTS || answer->reply.status > ES_FENCED)) {
+        status = ES_E_PROTOCOL;
+    }
+    return status == ES_OK ? ES_OK : not_allowed(question->connection);
 }
 
 static enum es_status poll_unsent(struct es_question *question)
@@ -247,18 +259,19 @@ static enum es_status poll_unsent(struct es_question *question)
     return ES_EMPTY;
 }
 
-enum es_status es_question_send(struct es_question *question, bool is_repeatable)
+enum es_status es_question_send(struct es_question *question, const struct es_request *request,
+                                size_t value_bytes, bool is_repeatable)
 {
-    uint32_t size = 0;
-    enum es_status status = es_pack_finish(&question->pack, &size);
+    enum es_status status;
 
+    question->state = QUESTION_IDLE;
+    status = encode(question, request, value_bytes);
     if (status == ES_OK) {
         status = ensure_socket(question);
     }
     if (status != ES_OK) {
         return status;
     }
-    question->request_bytes = size;
     question->is_repeatable = is_repeatable;
     question->state = QUESTION_UNSENT;
     question->deadline_ns = es_deadline_of(question->connection->timeout_ns);
@@ -267,10 +280,10 @@ enum es_status es_question_send(struct es_question *question, bool is_repeatable
     return status == ES_EMPTY ? ES_OK : status;
 }
 
-static enum es_status poll_sent(struct es_question *question, struct es_reply *ret_reply)
+static enum es_status poll_sent(struct es_question *question, struct es_answer *ret_answer)
 {
-    struct es_reply reply = {0};
-    enum es_status status = es_socket_receive(&question->socket, &reply.message);
+    struct es_answer answer = {0};
+    enum es_status status = es_socket_receive(&question->socket, &answer.message);
 
     if (status == ES_EMPTY) {
         return ES_EMPTY;
@@ -289,16 +302,16 @@ static enum es_status poll_sent(struct es_question *question, struct es_reply *r
         return over(question,
                     es_fail(question->connection, status, "no answer: %s", es_status_text(status)));
     }
-    status = read_reply(question, &reply);
+    status = read_answer(question, &answer);
     if (status == ES_OK) {
-        *ret_reply = reply;
+        *ret_answer = answer;
     } else {
-        es_reply_free(&reply);
+        es_answer_free(&answer);
     }
     return over(question, status);
 }
 
-enum es_status es_question_poll(struct es_question *question, struct es_reply *ret_reply)
+enum es_status es_question_poll(struct es_question *question, struct es_answer *ret_answer)
 {
     enum es_status status = ES_EMPTY;
 
@@ -309,7 +322,7 @@ enum es_status es_question_poll(struct es_question *question, struct es_reply *r
         status = poll_unsent(question);
     }
     if (question->state == QUESTION_SENT) {
-        status = poll_sent(question, ret_reply);
+        status = poll_sent(question, ret_answer);
     }
     if (status == ES_EMPTY && es_monotonic_ns() >= question->deadline_ns) {
         status =
@@ -324,10 +337,10 @@ enum es_status es_question_poll(struct es_question *question, struct es_reply *r
 }
 
 enum es_status es_question_wait(struct es_question *question, int64_t deadline_ns,
-                                struct es_reply *ret_reply)
+                                struct es_answer *ret_answer)
 {
     for (;;) {
-        enum es_status status = es_question_poll(question, ret_reply);
+        enum es_status status = es_question_poll(question, ret_answer);
         bool is_sent = question->state == QUESTION_SENT;
         int64_t now_ns = es_monotonic_ns();
         int64_t slice_ns = now_ns + (is_sent ? ES_REPLY_SLICE_NS : ES_CONNECT_SLICE_NS);
@@ -364,42 +377,25 @@ int es_question_fd(const struct es_question *question)
     return question->socket.receive_fd;
 }
 
-void es_reply_explain(const struct es_connection *connection, struct es_reply *reply)
+enum es_status es_question_ask(struct es_question *question, const struct es_request *request,
+                               size_t value_bytes, bool is_repeatable, struct es_answer *ret_answer)
 {
-    struct es_text text = {0};
-
-    if (reply->element_count >= 1) {
-        text = es_unpack_str(&reply->unpack, UINT32_MAX);
-    }
-    if (text.size == 0) {
-        (void)es_fail(connection, reply->status, "the broker in %s says: %s", connection->run_dir,
-                      es_status_text(reply->status));
-        return;
-    }
-    (void)es_fail(connection, reply->status, "%.*s",
-                  text.size < MESSAGE_BYTES_SHOWN ? (int)text.size : MESSAGE_BYTES_SHOWN,
-                  text.data);
-}
-
-enum es_status es_question_ask(struct es_question *question, bool is_repeatable,
-                               struct es_reply *ret_reply)
-{
-    struct es_reply reply = {0};
-    enum es_status status = es_question_send(question, is_repeatable);
+    struct es_answer answer = {0};
+    enum es_status status = es_question_send(question, request, value_bytes, is_repeatable);
 
     if (status == ES_OK) {
         /* The question has its own deadline, so this wait ends without one. */
-        status = es_question_wait(question, ES_DEADLINE_NEVER, &reply);
+        status = es_question_wait(question, ES_DEADLINE_NEVER, &answer);
     }
     if (status != ES_OK) {
         return status;
     }
-    if (reply.status != ES_OK) {
-        status = reply.status;
-        es_reply_explain(question->connection, &reply);
-        es_reply_free(&reply);
+    if (answer.reply.status != ES_OK) {
+        status = answer.reply.status;
+        es_answer_explain(question->connection, &answer);
+        es_answer_free(&answer);
         return status;
     }
-    *ret_reply = reply;
+    *ret_answer = answer;
     return ES_OK;
 }

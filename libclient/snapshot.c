@@ -7,11 +7,8 @@
 #include <string.h>
 
 #include "libclient/question.h"
-#include "shm/codec/names.h"
-#include "shm/codec/stream_key.h"
 
 #define LIST_PAGE_COUNT 1024u
-#define ARGUMENT_OVERHEAD 64u /* headers and numbers of a request */
 
 /* Texts of a snapshot, terminated, valid while a visitor looks or until es_free(). */
 struct snapshot_texts {
@@ -19,90 +16,78 @@ struct snapshot_texts {
     char projection[ES_NAME_BYTES_MAX + 1];
 };
 
+/* Copies what was read; its texts point into 'texts'. Fails the reading if they are too long. */
 static void read_snapshot(struct es_unpack *unpack, struct snapshot_texts *texts,
                           struct es_snapshot *ret_snapshot)
 {
-    uint32_t elements = es_unpack_array_in(unpack, 9, UINT32_MAX);
-    struct es_text stream = es_unpack_str(unpack, ES_STREAM_BYTES_MAX);
-    struct es_text projection;
+    struct es_snapshot_item item;
 
-    memset(ret_snapshot, 0, sizeof *ret_snapshot);
-    ret_snapshot->tick = es_unpack_uint(unpack);
-    ret_snapshot->sequence = es_unpack_uint(unpack);
-    es_unpack_bin_copy(unpack, ret_snapshot->hash, ES_HASH_BYTES);
-    projection = es_unpack_str(unpack, ES_NAME_BYTES_MAX);
-    ret_snapshot->version = es_unpack_uint(unpack);
-    ret_snapshot->created_us = es_unpack_uint(unpack);
-    ret_snapshot->state_bytes = es_unpack_uint(unpack);
-    ret_snapshot->valid = es_unpack_bool(unpack);
-    es_unpack_skip_count(unpack, elements - 9);
-    if (!es_unpack_ok(unpack)) {
+    es_snapshot_item_read(unpack, &item);
+    if (!es_unpack_ok(unpack) || item.stream.size > ES_STREAM_BYTES_MAX ||
+        item.projection.size > ES_NAME_BYTES_MAX) {
+        es_unpack_fail(unpack);
         return;
     }
-    memcpy(texts->stream, stream.data, stream.size);
-    texts->stream[stream.size] = '\0';
-    memcpy(texts->projection, projection.data, projection.size);
-    texts->projection[projection.size] = '\0';
-    ret_snapshot->stream = texts->stream;
-    ret_snapshot->projection = texts->projection;
+    memcpy(texts->stream, item.stream.data, item.stream.size);
+    texts->stream[item.stream.size] = '\0';
+    memcpy(texts->projection, item.projection.data, item.projection.size);
+    texts->projection[item.projection.size] = '\0';
+    *ret_snapshot = (struct es_snapshot){.stream = texts->stream,
+                                         .projection = texts->projection,
+                                         .tick = item.tick,
+                                         .sequence = item.sequence,
+                                         .version = item.version,
+                                         .created_us = item.created_us,
+                                         .state_bytes = item.state_size,
+                                         .valid = item.valid};
+    memcpy(ret_snapshot->hash, item.hash, ES_HASH_BYTES);
 }
 
 enum es_status es_snapshot_save(struct es_connection *connection, const char *stream, uint64_t tick,
                                 uint64_t sequence, const char *projection, uint64_t version,
                                 const void *state, size_t state_bytes)
 {
+    struct es_request request = {.verb = ES_VERB_SNAPSHOT_SAVE};
+    struct es_request_snapshot_save *save = &request.as.snapshot_save;
     struct es_question *question = NULL;
-    struct es_pack *pack = NULL;
-    struct es_reply reply = {0};
+    struct es_answer answer = {0};
     enum es_status status;
 
     if (stream == NULL || (state == NULL && state_bytes > 0)) {
         return ES_E_INVALID;
     }
-    projection = projection != NULL ? projection : "";
+    save->stream = es_text_of(stream);
+    save->tick = tick;
+    save->sequence = sequence;
+    save->projection = es_text_of(projection != NULL ? projection : "");
+    save->version = version;
+    save->state = es_bytes_make(state, (uint32_t)state_bytes); /* a larger one is refused below */
     status = es_question_acquire(connection, &question);
     if (status != ES_OK) {
         return status;
     }
-    status = state_bytes > ES_REQUEST_BYTES_MAX
-                 ? es_fail(connection, ES_E_TOO_LARGE,
-                           "a snapshot's state has at most %u bytes, and this one has %zu",
-                           ES_REQUEST_BYTES_MAX, state_bytes)
-                 : es_question_begin(question, ES_VERB_SNAPSHOT_SAVE, 6,
-                                     strlen(stream) + strlen(projection) + state_bytes +
-                                         ARGUMENT_OVERHEAD,
-                                     &pack);
+    /* Saved twice it is the same snapshot: its key is made of what was asked. */
+    status = es_question_ask(question, &request, state_bytes, true, &answer);
     if (status == ES_OK) {
-        es_pack_str(pack, es_text_of(stream));
-        es_pack_uint(pack, tick);
-        es_pack_uint(pack, sequence);
-        es_pack_str(pack, es_text_of(projection));
-        es_pack_uint(pack, version);
-        es_pack_bin(pack, state, (uint32_t)state_bytes);
-        /* Saved twice it is the same snapshot: its key is made of what was asked. */
-        status = es_question_ask(question, true, &reply);
-    }
-    if (status == ES_OK) {
-        es_reply_free(&reply);
+        es_answer_free(&answer);
     }
     es_question_release(question);
     return status;
 }
 
-/* Texts and state in one piece of memory, which begins with the state. */
-static enum es_status keep_loaded(struct es_connection *connection, struct es_reply *reply,
+/* State and texts in one piece of memory, which begins with the state. */
+static enum es_status keep_loaded(struct es_connection *connection, struct es_answer *answer,
                                   struct es_snapshot *ret_snapshot, void **ret_state)
 {
     struct snapshot_texts texts;
-    struct es_snapshot snapshot;
-    struct snapshot_texts *kept;
+    struct es_snapshot snapshot = {.stream = NULL};
     struct es_bytes state;
     enum es_status status;
-    uint8_t *memory;
+    char *memory;
 
-    read_snapshot(&reply->unpack, &texts, &snapshot);
-    state = es_unpack_bin(&reply->unpack, UINT32_MAX);
-    status = es_reply_check(connection, reply);
+    read_snapshot(&answer->reply.rest, &texts, &snapshot);
+    state = es_unpack_bin(&answer->reply.rest, UINT32_MAX);
+    status = es_answer_check(connection, answer);
     if (status != ES_OK) {
         return status;
     }
@@ -114,9 +99,8 @@ static enum es_status keep_loaded(struct es_connection *connection, struct es_re
         memcpy(memory, state.data, state.size);
     }
     memcpy(memory + state.size, &texts, sizeof texts);
-    kept = (struct snapshot_texts *)(void *)(memory + state.size); /* only chars in it */
-    snapshot.stream = kept->stream;
-    snapshot.projection = kept->projection;
+    snapshot.stream = memory + state.size + offsetof(struct snapshot_texts, stream);
+    snapshot.projection = memory + state.size + offsetof(struct snapshot_texts, projection);
     snapshot.state_bytes = state.size;
     *ret_snapshot = snapshot;
     *ret_state = memory;
@@ -127,34 +111,26 @@ enum es_status es_snapshot_load(struct es_connection *connection, const char *st
                                 const char *projection, struct es_snapshot *ret_snapshot,
                                 void **ret_state)
 {
+    struct es_request request = {.verb = ES_VERB_SNAPSHOT_LOAD};
     struct es_question *question = NULL;
-    struct es_pack *pack = NULL;
-    struct es_reply reply = {0};
+    struct es_answer answer = {0};
     enum es_status status;
 
     if (stream == NULL || ret_snapshot == NULL || ret_state == NULL) {
         return ES_E_INVALID;
     }
-    projection = projection != NULL ? projection : "";
+    request.as.snapshot_load.stream = es_text_of(stream);
+    request.as.snapshot_load.newest = tick == UINT64_MAX;
+    request.as.snapshot_load.tick = tick;
+    request.as.snapshot_load.projection = es_text_of(projection != NULL ? projection : "");
     status = es_question_acquire(connection, &question);
     if (status != ES_OK) {
         return status;
     }
-    status = es_question_begin(question, ES_VERB_SNAPSHOT_LOAD, 3,
-                               strlen(stream) + strlen(projection) + ARGUMENT_OVERHEAD, &pack);
+    status = es_question_ask(question, &request, 0, true, &answer);
     if (status == ES_OK) {
-        es_pack_str(pack, es_text_of(stream));
-        if (tick == UINT64_MAX) {
-            es_pack_nil(pack);
-        } else {
-            es_pack_uint(pack, tick);
-        }
-        es_pack_str(pack, es_text_of(projection));
-        status = es_question_ask(question, true, &reply);
-    }
-    if (status == ES_OK) {
-        status = keep_loaded(connection, &reply, ret_snapshot, ret_state);
-        es_reply_free(&reply);
+        status = keep_loaded(connection, &answer, ret_snapshot, ret_state);
+        es_answer_free(&answer);
     }
     es_question_release(question);
     return status;
@@ -166,11 +142,11 @@ struct list_cursor {
     uint8_t key[ES_KEY_SIZE_MAX];
 };
 
-static enum es_status visit_page(struct es_connection *connection, struct es_reply *reply,
+static enum es_status visit_page(struct es_connection *connection, struct es_answer *answer,
                                  es_snapshot_visitor *visit, void *context,
                                  struct list_cursor *after, bool *ret_is_over)
 {
-    struct es_unpack *unpack = &reply->unpack;
+    struct es_unpack *unpack = &answer->reply.rest;
     uint32_t count = es_unpack_array(unpack);
     struct es_bytes last;
     bool goes_on = true;
@@ -198,12 +174,13 @@ static enum es_status visit_page(struct es_connection *connection, struct es_rep
         memcpy(after->key, last.data, last.size);
         after->size = last.size;
     }
-    return es_reply_check(connection, reply);
+    return es_answer_check(connection, answer);
 }
 
 enum es_status es_snapshots(struct es_connection *connection, const char *prefix,
                             es_snapshot_visitor *visit, void *context)
 {
+    struct es_request request = {.verb = ES_VERB_SNAPSHOT_LIST};
     struct es_question *question = NULL;
     struct list_cursor after = {0};
     bool is_over = false;
@@ -212,72 +189,57 @@ enum es_status es_snapshots(struct es_connection *connection, const char *prefix
     if (visit == NULL) {
         return ES_E_INVALID;
     }
-    prefix = prefix != NULL ? prefix : "";
+    request.as.snapshot_list.prefix = es_text_of(prefix != NULL ? prefix : "");
+    request.as.snapshot_list.count = LIST_PAGE_COUNT;
     status = es_question_acquire(connection, &question);
+    if (status != ES_OK) {
+        return status;
+    }
     while (status == ES_OK && !is_over) {
-        struct es_reply reply = {0};
-        struct es_pack *pack = NULL;
+        struct es_answer answer = {0};
 
-        status = es_question_begin(question, ES_VERB_SNAPSHOT_LIST, 3,
-                                   strlen(prefix) + after.size + ARGUMENT_OVERHEAD, &pack);
+        request.as.snapshot_list.after_key = es_bytes_make(after.key, after.size);
+        status = es_question_ask(question, &request, 0, true, &answer);
         if (status == ES_OK) {
-            es_pack_str(pack, es_text_of(prefix));
-            es_pack_bin(pack, after.key, after.size);
-            es_pack_uint(pack, LIST_PAGE_COUNT);
-            status = es_question_ask(question, true, &reply);
-        }
-        if (status == ES_OK) {
-            status = visit_page(connection, &reply, visit, context, &after, &is_over);
-            es_reply_free(&reply);
+            status = visit_page(connection, &answer, visit, context, &after, &is_over);
+            es_answer_free(&answer);
         }
     }
-    if (question != NULL) {
-        es_question_release(question);
-    }
+    es_question_release(question);
     return status;
 }
 
 enum es_status es_snapshot_delete(struct es_connection *connection, const char *stream,
                                   uint64_t tick, const char *projection, uint64_t *ret_deleted)
 {
+    struct es_request request = {.verb = ES_VERB_SNAPSHOT_DELETE};
+    struct es_request_snapshot_delete *delete = &request.as.snapshot_delete;
     struct es_question *question = NULL;
-    struct es_pack *pack = NULL;
-    struct es_reply reply = {0};
+    struct es_answer answer = {0};
     uint64_t deleted = 0;
     enum es_status status;
 
     if (stream == NULL) {
         return ES_E_INVALID;
     }
+    delete->stream = es_text_of(stream);
+    delete->every_tick = tick == UINT64_MAX;
+    delete->tick = tick;
+    delete->every_projection = projection == NULL;
+    delete->projection = es_text_of(projection != NULL ? projection : "");
     status = es_question_acquire(connection, &question);
     if (status != ES_OK) {
         return status;
     }
-    status = es_question_begin(
-        question, ES_VERB_SNAPSHOT_DELETE, 3,
-        strlen(stream) + (projection != NULL ? strlen(projection) : 0) + ARGUMENT_OVERHEAD, &pack);
+    /* A second time it would answer "none": so it is not asked again by itself. */
+    status = es_question_ask(question, &request, 0, false, &answer);
     if (status == ES_OK) {
-        es_pack_str(pack, es_text_of(stream));
-        if (tick == UINT64_MAX) {
-            es_pack_nil(pack);
-        } else {
-            es_pack_uint(pack, tick);
-        }
-        if (projection == NULL) {
-            es_pack_nil(pack);
-        } else {
-            es_pack_str(pack, es_text_of(projection));
-        }
-        /* A second time it would answer "none": so it is not asked again by itself. */
-        status = es_question_ask(question, false, &reply);
-    }
-    if (status == ES_OK) {
-        deleted = es_unpack_uint(&reply.unpack);
-        status = es_reply_check(connection, &reply);
-        es_reply_free(&reply);
+        deleted = es_unpack_uint(&answer.reply.rest);
+        status = es_answer_check(connection, &answer);
+        es_answer_free(&answer);
     }
     if (status == ES_OK && deleted == 0) {
-        status = es_fail(connection, ES_NOT_FOUND, "%s has no such snapshot", stream);
+        status = es_fail(connection, ES_NOT_FOUND, "%.200s has no such snapshot", stream);
     }
     if (status == ES_OK && ret_deleted != NULL) {
         *ret_deleted = deleted;

@@ -7,7 +7,7 @@
 
 #include "libclient/question.h"
 
-#define NAME_BYTES_MAX 127u
+#define NAME_BYTES_MAX ES_STATUS_NAME_MAX
 #define TEXT_BYTES_MAX 4095u
 
 const char *es_version(void)
@@ -76,9 +76,9 @@ static bool visit_pair(struct es_unpack *unpack, es_status_visitor *visit, void 
 enum es_status es_broker_status(struct es_connection *connection, es_status_visitor *visit,
                                 void *context)
 {
+    const struct es_request request = {.verb = ES_VERB_STATUS};
     struct es_question *question = NULL;
-    struct es_pack *pack = NULL;
-    struct es_reply reply = {0};
+    struct es_answer answer = {0};
     enum es_status status;
 
     if (visit == NULL) {
@@ -88,19 +88,16 @@ enum es_status es_broker_status(struct es_connection *connection, es_status_visi
     if (status != ES_OK) {
         return status;
     }
-    status = es_question_begin(question, ES_VERB_STATUS, 0, 0, &pack);
+    status = es_question_ask(question, &request, 0, true, &answer);
     if (status == ES_OK) {
-        status = es_question_ask(question, true, &reply);
-    }
-    if (status == ES_OK) {
-        uint32_t count = es_unpack_array(&reply.unpack);
+        uint32_t count = es_unpack_array(&answer.reply.rest);
         bool goes_on = true;
 
         for (uint32_t i = 0; i < count && goes_on; i++) {
-            goes_on = visit_pair(&reply.unpack, visit, context);
+            goes_on = visit_pair(&answer.reply.rest, visit, context);
         }
-        status = es_reply_check(connection, &reply);
-        es_reply_free(&reply);
+        status = es_answer_check(connection, &answer);
+        es_answer_free(&answer);
     }
     es_question_release(question);
     return status;

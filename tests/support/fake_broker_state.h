@@ -40,10 +40,10 @@ struct fake_lanes {
     uint32_t peer_count;
     int directory_fd;
     _Atomic bool is_stopping;
-    _Atomic bool is_held;
     _Atomic uint64_t attach_count;
     _Atomic uint64_t record_count;
     pthread_mutex_t lock; /* all below */
+    bool is_held;
     enum es_status refusal;
     struct es_geometry geometry;
     struct es_segment control_segment;

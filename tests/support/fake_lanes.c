@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "shm/codec/pack.h"
+#include "shm/codec/attach.h"
 #include "shm/futex.h"
 
 #define SLOT_COUNT 64u
@@ -97,17 +97,22 @@ static void send_with_fds(int peer, const void *bytes, size_t size, const int *f
     (void)!sendmsg(peer, &message, MSG_NOSIGNAL);
 }
 
+static void send_reply(int peer, const struct es_attach_reply *reply, const int *fds,
+                       uint32_t count)
+{
+    uint8_t bytes[ES_ATTACH_BYTES_MAX];
+    uint32_t size = 0;
+
+    fake_require(es_attach_reply_encode(reply, bytes, sizeof bytes, &size) == ES_OK, "no reply");
+    send_with_fds(peer, bytes, size, fds, count);
+}
+
 static void refuse(struct fake_lanes *lanes, int peer)
 {
-    uint8_t bytes[128];
-    struct es_pack pack;
+    const struct es_attach_reply reply = {.status = lanes->refusal,
+                                          .message = es_text_of("the fake broker refuses")};
 
-    es_pack_init(&pack, bytes, sizeof bytes);
-    es_pack_array(&pack, 3);
-    es_pack_uint(&pack, 1);
-    es_pack_int(&pack, (int64_t)lanes->refusal);
-    es_pack_str(&pack, es_text_of("the fake broker refuses"));
-    send_with_fds(peer, bytes, es_pack_size(&pack), NULL, 0);
+    send_reply(peer, &reply, NULL, 0);
 }
 
 static void grant(struct fake_lanes *lanes, int peer)
@@ -115,8 +120,7 @@ static void grant(struct fake_lanes *lanes, int peer)
     uint32_t index = lanes->lane_count++;
     struct fake_lane *lane = &lanes->lanes[index];
     struct es_control_lane entry = {.ring_index = 0, .uid = getuid(), .pid = (uint32_t)getpid()};
-    uint8_t bytes[128];
-    struct es_pack pack;
+    struct es_attach_reply reply = {.status = ES_OK, .message = es_text_of("")};
     char name[32];
     int fds[3];
 
@@ -140,15 +144,9 @@ static void grant(struct fake_lanes *lanes, int peer)
                  "the control page cannot be opened again");
     fds[1] = lanes->ring_segment.fd;
     fds[2] = lane->segment.fd;
-    es_pack_init(&pack, bytes, sizeof bytes);
-    es_pack_array(&pack, 6);
-    es_pack_uint(&pack, 1);
-    es_pack_int(&pack, 0);
-    es_pack_str(&pack, es_text_of(""));
-    es_pack_uint(&pack, index);
-    es_pack_uint(&pack, entry.incarnation);
-    es_pack_uint(&pack, 0);
-    send_with_fds(peer, bytes, es_pack_size(&pack), fds, 3);
+    reply.lane_index = index;
+    reply.incarnation = entry.incarnation;
+    send_reply(peer, &reply, fds, 3);
     close(fds[0]);
     lane->is_open = true;
     atomic_fetch_add(&lanes->attach_count, 1);
@@ -252,11 +250,11 @@ static void *lane_main(void *context)
         static const _Atomic uint32_t zero; /* never changes: a bounded nap */
         const struct es_futex_word nap = {.word = &zero, .expected = 0};
 
-        if (!atomic_load(&lanes->is_held)) {
-            pthread_mutex_lock(&lanes->lock);
+        pthread_mutex_lock(&lanes->lock);
+        if (!lanes->is_held) {
             sweep(lanes, buffer);
-            pthread_mutex_unlock(&lanes->lock);
         }
+        pthread_mutex_unlock(&lanes->lock);
         (void)!es_futex_wait(&nap, 1, es_deadline_after_ns(ROUND_NS));
     }
     free(buffer);
@@ -311,7 +309,11 @@ void fake_lanes_stop(struct fake_lanes *lanes)
 
 void fake_broker_hold_lanes(struct fake_broker *broker, bool is_held)
 {
-    atomic_store(&fake_broker_lanes(broker)->is_held, is_held);
+    struct fake_lanes *lanes = fake_broker_lanes(broker);
+
+    pthread_mutex_lock(&lanes->lock);
+    lanes->is_held = is_held;
+    pthread_mutex_unlock(&lanes->lock);
 }
 
 void fake_broker_set_judge(struct fake_broker *broker, fake_judge *judge, void *context)
