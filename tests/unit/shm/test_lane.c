@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "tests/support/dies_writing.h"
 #include "tests/support/one_lane.h"
 
 static void pass_one(struct one_lane *f, uint32_t size)
@@ -213,6 +214,52 @@ static void a_buffer_that_is_too_small_changes_nothing(void **state)
     one_lane_close(&f);
 }
 
+static void publish_one(void *context)
+{
+    (void)one_lane_publish(context, 40);
+}
+
+static void stage_and_ack(void *context)
+{
+    one_lane_answer(context, 1);
+}
+
+/* A producer killed while it writes has published nothing; killed at the store that
+ * publishes, its record is whole. */
+static void publishing_comes_after_the_whole_record(void **state)
+{
+    struct one_lane f;
+
+    (void)state;
+    one_lane_open(&f, 4);
+    dies_writing(f.writer.arena, ONE_LANE_ARENA_BYTES, publish_one, &f);
+    assert_int_equal(atomic_load(&f.writer.file->published), 0);
+    dies_writing(f.segment.base, ES_PAGE_BYTES, publish_one, &f);
+    one_lane_assert_no_next(&f);
+    atomic_store(&f.writer.file->published, 1); /* as that store would have left it */
+    one_lane_assert_next(&f, 1, 40);
+    one_lane_close(&f);
+}
+
+/* And the same the other way: an ack stands for a result that is there. */
+static void acking_comes_after_the_whole_result(void **state)
+{
+    struct one_lane f;
+    struct es_lane_result result;
+
+    (void)state;
+    one_lane_open(&f, 4);
+    one_lane_publish(&f, 40);
+    one_lane_assert_next(&f, 1, 40);
+    dies_writing(f.writer.results, ES_PAGE_BYTES, stage_and_ack, &f);
+    assert_int_equal(es_lane_acked(&f.writer), 0);
+    dies_writing(f.segment.base, ES_PAGE_BYTES, stage_and_ack, &f);
+    assert_int_equal(es_lane_collect(&f.writer, &result), ES_EMPTY);
+    atomic_store(&f.writer.file->acked, 1);
+    one_lane_assert_collects(&f, 1);
+    one_lane_close(&f);
+}
+
 static void a_result_counts_only_once_it_is_acked(void **state)
 {
     struct one_lane f;
@@ -397,6 +444,8 @@ int main(void)
         cmocka_unit_test(a_claim_that_is_not_published_leaves_nothing),
         cmocka_unit_test(sizes_out_of_bounds_are_refused),
         cmocka_unit_test(a_buffer_that_is_too_small_changes_nothing),
+        cmocka_unit_test(publishing_comes_after_the_whole_record),
+        cmocka_unit_test(acking_comes_after_the_whole_result),
         cmocka_unit_test(a_result_counts_only_once_it_is_acked),
         cmocka_unit_test(a_result_without_its_tag_is_damage),
         cmocka_unit_test(an_impossible_acked_is_ignored),

@@ -6,12 +6,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "tests/support/dies_writing.h"
 #include "tests/support/one_ring.h"
 
 static void restart(struct one_ring *f, uint64_t cursor, enum es_status expected)
@@ -115,24 +112,11 @@ static void a_restart_keeps_tickets_that_wait(void **state)
 
 /* ---- killed inside es_ring_free() ----------------------------------------- */
 
-/* Runs es_ring_free() in a child that may write only a part of the file, so that
- * the child dies at its first store to the rest. */
-static void free_until_it_touches(struct one_ring *f, size_t offset, size_t size)
+static void free_all(void *context)
 {
-    int status = 0;
-    pid_t child = fork();
+    struct one_ring *f = context;
 
-    assert_true(child >= 0);
-    if (child == 0) {
-        (void)signal(SIGSEGV, SIG_DFL); /* cmocka and the sanitizers would report it */
-        if (mprotect((uint8_t *)f->segment.base + offset, size, PROT_READ) == 0) {
-            es_ring_free(&f->reader, f->reader.cursor);
-        }
-        _exit(0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status));
-    assert_int_equal(WTERMSIG(status), SIGSEGV);
+    es_ring_free(&f->reader, f->reader.cursor);
 }
 
 static void the_tail_is_raised_before_any_slot_is_freed(void **state)
@@ -148,13 +132,13 @@ static void the_tail_is_raised_before_any_slot_is_freed(void **state)
     cursor = f.reader.cursor;
 
     /* the slots cannot be written: what was done before them? */
-    free_until_it_touches(&f, ES_PAGE_BYTES, ES_PAGE_BYTES);
+    dies_writing((uint8_t *)f.segment.base + ES_PAGE_BYTES, ES_PAGE_BYTES, free_all, &f);
     assert_int_equal(atomic_load(&f.ring.file->tail), cursor);
     assert_int_equal(atomic_load(one_ring_slot(&f, cursor - 1)), es_slot_full(2, 7, 1));
 
     /* and the other way round: the tail cannot be written, so no slot is freed */
     atomic_store(&f.ring.file->tail, cursor - 1);
-    free_until_it_touches(&f, 0, ES_PAGE_BYTES);
+    dies_writing(f.segment.base, ES_PAGE_BYTES, free_all, &f);
     assert_int_equal(atomic_load(one_ring_slot(&f, cursor - 1)), es_slot_full(2, 7, 1));
     one_ring_close(&f);
 }
