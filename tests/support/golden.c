@@ -56,3 +56,26 @@ size_t golden_read(const char *file, const char *name, uint8_t ret_bytes[GOLDEN_
     }
     return size;
 }
+
+void golden_each(const char *file,
+                 void (*visit)(void *context, const char *file, const char *name,
+                               const uint8_t *bytes, size_t size),
+                 void *context)
+{
+    char path[512];
+    char line[LINE_SIZE_MAX];
+    char name[LINE_SIZE_MAX];
+    uint8_t bytes[GOLDEN_SIZE_MAX];
+
+    (void)snprintf(path, sizeof path, "%s/tests/golden/%s.golden", ES_SOURCE_DIR, file);
+    FILE *in = fopen(path, "r");
+    while (in != NULL && fgets(line, sizeof line, in) != NULL) {
+        if (line[0] != ' ' && line[0] != '#' && sscanf(line, "%255s", name) == 1) {
+            visit(context, file, name, bytes, golden_read(file, name, bytes));
+        }
+    }
+    if (in == NULL || fclose(in) != 0) {
+        fprintf(stderr, "%s cannot be read\n", path);
+        exit(1);
+    }
+}

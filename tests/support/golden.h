@@ -16,4 +16,10 @@
  */
 size_t golden_read(const char *file, const char *name, uint8_t ret_bytes[GOLDEN_SIZE_MAX]);
 
+/* Calls 'visit' with each value of tests/golden/'file'.golden, in its order. */
+void golden_each(const char *file,
+                 void (*visit)(void *context, const char *file, const char *name,
+                               const uint8_t *bytes, size_t size),
+                 void *context);
+
 #endif
