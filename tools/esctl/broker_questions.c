@@ -5,31 +5,13 @@
 
 #include <string.h>
 
-#define EXPORT_KEY_BYTES_MAX 4096 /* of the broker's place in a listing */
-#define EXPORT_PAGE_COUNT 65536
-#define CURSOR_BYTES_MAX 4096
+#define EXPORT_PAGE_COUNT 4096
 #define SLICE_MS 100 /* so often a progress line moves, and well within any deadline */
-#define TEXT_BYTES_MAX 4096
-
-/* A text of a reply with a zero after it. */
-struct terminated_text {
-    char text[TEXT_BYTES_MAX + 1];
-};
-
-static void unpack_text(struct es_unpack *unpack, struct terminated_text *ret_text)
-{
-    const struct es_text text = es_unpack_str(unpack, TEXT_BYTES_MAX);
-
-    if (text.size > 0) {
-        memcpy(ret_text->text, text.data, text.size);
-    }
-    ret_text->text[text.size] = '\0';
-}
 
 /* Where the broker goes on with the next page: its bytes, not ours to understand. */
 struct place {
     uint32_t size;
-    uint8_t bytes[CURSOR_BYTES_MAX];
+    uint8_t bytes[ES_VERIFY_CURSOR_MAX > ES_KEY_SIZE_MAX ? ES_VERIFY_CURSOR_MAX : ES_KEY_SIZE_MAX];
 };
 
 static void unpack_place(struct es_unpack *unpack, struct place *ret_place)
@@ -42,20 +24,18 @@ static void unpack_place(struct es_unpack *unpack, struct place *ret_place)
     }
 }
 
-/* Asks 'verb' with the arguments [place, number]. */
-static enum es_status ask(struct es_question *question, enum es_verb verb,
-                          const struct place *place, uint64_t number, struct es_reply *ret_reply)
+/* Copies a text with a zero after it; one that is too long fails the reading. */
+static void terminate(struct es_unpack *unpack, struct es_text text, char *ret_text,
+                      size_t capacity)
 {
-    struct es_pack *pack = NULL;
-    const enum es_status status =
-        es_question_begin(question, verb, 2, (size_t)place->size + 32, &pack);
-
-    if (status != ES_OK) {
-        return status;
+    if (text.size >= capacity) {
+        es_unpack_fail(unpack);
+        text.size = 0;
     }
-    es_pack_bin(pack, place->bytes, place->size);
-    es_pack_uint(pack, number);
-    return es_question_ask(question, true, ret_reply);
+    if (text.size > 0) {
+        memcpy(ret_text, text.data, text.size);
+    }
+    ret_text[text.size] = '\0';
 }
 
 /* ------------------------------------------------------------------ keys -- */
@@ -63,32 +43,57 @@ static enum es_status ask(struct es_question *question, enum es_verb verb,
 struct key_listing {
     key_export_visitor *visit;
     void *context;
-    bool stopped;
-    bool end;
+    bool is_over; /* the end, or the visitor has seen enough */
     struct place place;
 };
 
-static void unpack_keys(struct es_unpack *unpack, struct key_listing *listing)
+static void visit_keys(struct es_unpack *unpack, struct key_listing *listing)
 {
-    struct terminated_text name_space;
-    struct terminated_text key;
+    char name_space[ES_NAME_BYTES_MAX + 1];
+    char key[ES_KEY_BYTES_MAX + 1];
     const uint32_t count = es_unpack_array(unpack);
 
-    for (uint32_t i = 0; i < count && es_unpack_ok(unpack) && !listing->stopped; i++) {
-        (void)es_unpack_array_in(unpack, 4, 4);
-        unpack_text(unpack, &name_space);
-        unpack_text(unpack, &key);
-        const uint64_t revision = es_unpack_uint(unpack);
-        const struct es_bytes value = es_unpack_bin(unpack, UINT32_MAX);
-        if (es_unpack_ok(unpack)) {
-            listing->stopped = !listing->visit(listing->context, name_space.text, key.text,
-                                               revision, value.data, value.size);
+    for (uint32_t i = 0; i < count && !listing->is_over; i++) {
+        struct es_kv_item item;
+        es_kv_export_item_read(unpack, &item);
+        if (!es_unpack_ok(unpack)) {
+            return;
         }
+        terminate(unpack, item.name_space, name_space, sizeof name_space);
+        terminate(unpack, item.key, key, sizeof key);
+        listing->is_over = !listing->visit(listing->context, name_space, key, item.revision,
+                                           item.value.data, item.value.size);
     }
-    if (!listing->stopped) {
-        listing->end = es_unpack_bool(unpack);
-        unpack_place(unpack, &listing->place);
+}
+
+/* One page; '*listing' moves on. */
+static enum es_status list_page(struct es_connection *connection, struct es_question *question,
+                                struct key_listing *listing)
+{
+    const struct es_request request = {
+        .verb = ES_VERB_KV_EXPORT,
+        .as.kv_export = {.after_key = es_bytes_make(listing->place.bytes, listing->place.size),
+                         .count = EXPORT_PAGE_COUNT}};
+    const struct place before = listing->place;
+    struct es_answer answer = {0};
+
+    enum es_status status = es_question_ask(question, &request, 0, true, &answer);
+    if (status != ES_OK) {
+        return status;
     }
+    visit_keys(&answer.reply.rest, listing);
+    if (!listing->is_over) {
+        listing->is_over = es_unpack_bool(&answer.reply.rest);
+        unpack_place(&answer.reply.rest, &listing->place);
+        /* A listing that does not move on would never end. */
+        if (!listing->is_over && before.size == listing->place.size &&
+            memcmp(before.bytes, listing->place.bytes, before.size) == 0) {
+            es_unpack_fail(&answer.reply.rest);
+        }
+        status = es_answer_check(connection, &answer);
+    }
+    es_answer_free(&answer);
+    return status;
 }
 
 enum es_status ask_key_export(struct es_connection *connection, key_export_visitor *visit,
@@ -96,19 +101,13 @@ enum es_status ask_key_export(struct es_connection *connection, key_export_visit
 {
     struct key_listing listing = {.visit = visit, .context = context};
     struct es_question *question = NULL;
-    enum es_status status = es_question_acquire(connection, &question);
 
+    enum es_status status = es_question_acquire(connection, &question);
     if (status != ES_OK) {
         return status;
     }
-    while (status == ES_OK && !listing.end && !listing.stopped) {
-        struct es_reply reply;
-        status = ask(question, ES_VERB_KV_EXPORT, &listing.place, EXPORT_PAGE_COUNT, &reply);
-        if (status == ES_OK) {
-            unpack_keys(&reply.unpack, &listing);
-            status = listing.stopped ? ES_OK : es_reply_check(connection, &reply);
-            es_reply_free(&reply);
-        }
+    while (status == ES_OK && !listing.is_over) {
+        status = list_page(connection, question, &listing);
     }
     es_question_release(question);
     return status;
@@ -124,26 +123,28 @@ struct verifying {
     struct place place;
 };
 
-static void unpack_finding(struct es_unpack *unpack, struct verifying *verifying)
+static void visit_finding(struct es_unpack *unpack, struct verifying *verifying)
 {
-    struct terminated_text stream;
-    struct terminated_text message;
-    struct damage damage = {.stream = stream.text, .message = message.text};
+    char stream[ES_STREAM_BYTES_MAX + 1];
+    char message[ES_REPLY_MESSAGE_MAX + 1];
+    struct es_finding finding;
 
-    const uint32_t element_count = es_unpack_array_in(unpack, 5, UINT32_MAX);
-    damage.kind = es_unpack_uint(unpack);
-    unpack_text(unpack, &stream);
-    damage.sequence = es_unpack_uint(unpack);
-    damage.position = es_unpack_uint(unpack);
-    unpack_text(unpack, &message);
-    if (es_unpack_ok(unpack)) {
-        es_unpack_skip_count(unpack, element_count - 5);
-        verifying->so_far.finding_count++;
-        verifying->found(verifying->context, &damage);
+    es_finding_read(unpack, &finding);
+    if (!es_unpack_ok(unpack)) {
+        return;
     }
+    terminate(unpack, finding.stream, stream, sizeof stream);
+    terminate(unpack, finding.message, message, sizeof message);
+    const struct damage damage = {.kind = finding.kind,
+                                  .stream = stream,
+                                  .sequence = finding.sequence,
+                                  .position = finding.position,
+                                  .message = message};
+    verifying->so_far.finding_count++;
+    verifying->found(verifying->context, &damage);
 }
 
-static void unpack_slice(struct es_unpack *unpack, struct verifying *verifying)
+static void visit_slice(struct es_unpack *unpack, struct verifying *verifying)
 {
     unpack_place(unpack, &verifying->place);
     (void)es_unpack_uint(unpack); /* the phase: of no use to us */
@@ -152,8 +153,26 @@ static void unpack_slice(struct es_unpack *unpack, struct verifying *verifying)
     verifying->end = es_unpack_bool(unpack);
     const uint32_t count = es_unpack_array(unpack);
     for (uint32_t i = 0; i < count && es_unpack_ok(unpack); i++) {
-        unpack_finding(unpack, verifying);
+        visit_finding(unpack, verifying);
     }
+}
+
+static enum es_status verify_slice_online(struct es_connection *connection,
+                                          struct es_question *question, struct verifying *verifying)
+{
+    const struct es_request request = {
+        .verb = ES_VERB_VERIFY,
+        .as.verify = {.cursor = es_bytes_make(verifying->place.bytes, verifying->place.size),
+                      .budget_ms = SLICE_MS}};
+    struct es_answer answer = {0};
+
+    enum es_status status = es_question_ask(question, &request, 0, true, &answer);
+    if (status == ES_OK) {
+        visit_slice(&answer.reply.rest, verifying);
+        status = es_answer_check(connection, &answer);
+        es_answer_free(&answer);
+    }
+    return status;
 }
 
 enum es_status ask_verification(struct es_connection *connection, damage_visitor *found,
@@ -162,19 +181,13 @@ enum es_status ask_verification(struct es_connection *connection, damage_visitor
 {
     struct verifying verifying = {.found = found, .context = context};
     struct es_question *question = NULL;
-    enum es_status status = es_question_acquire(connection, &question);
 
+    enum es_status status = es_question_acquire(connection, &question);
     if (status != ES_OK) {
         return status;
     }
     while (status == ES_OK && !verifying.end) {
-        struct es_reply reply;
-        status = ask(question, ES_VERB_VERIFY, &verifying.place, SLICE_MS, &reply);
-        if (status == ES_OK) {
-            unpack_slice(&reply.unpack, &verifying);
-            status = es_reply_check(connection, &reply);
-            es_reply_free(&reply);
-        }
+        status = verify_slice_online(connection, question, &verifying);
         if (status == ES_OK && !watch(context, &verifying.so_far)) {
             status = ES_INTERRUPTED;
         }

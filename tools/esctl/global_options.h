@@ -11,9 +11,12 @@
 
 extern const struct argp_option global_options[]; /* ended by {0} */
 
-/* Takes a global option; '*ret_known' false: it is none. False: an error was told. */
+/*
+ * Takes a global option; '*ret_known' false: it is none. False: an error was told.
+ * Does not return from --help, --usage and --version; 'argp' has what they print.
+ */
 bool global_option_take(struct invocation *invocation, int key, const char *argument,
-                        bool *ret_known);
+                        const struct argp *argp, bool *ret_known);
 
 /* Tells what is wrong with 'word', an option that getopt refused. */
 void option_error_tell(const struct invocation *invocation, const struct argp_option *options,

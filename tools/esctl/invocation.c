@@ -18,20 +18,41 @@ struct reading {
     bool error_told;
 };
 
+enum {
+    KEY_USAGE = 0x1000
+};
+
+/* Help and version are ours, because argp prints none when it is told to leave the
+ * errors to us. */
 const struct argp_option global_options[] = {
     {.doc = "Options of every verb, before or after it:", .group = GLOBAL_OPTION_GROUP},
     {"run", 'r', "DIR", 0,
-     "run directory of the broker (default: $EVENTSPINE_RUN, else "
-     "/run/eventspine for root, else $XDG_RUNTIME_DIR/eventspine)",
+     "run directory of the broker (default: $EVENTSPINE_RUN, else /run/eventspine for root, else "
+     "$XDG_RUNTIME_DIR/eventspine)",
      GLOBAL_OPTION_GROUP},
     {"json", 'j', NULL, 0, "print one JSON object per line", GLOBAL_OPTION_GROUP},
     {"timeout", 't', "SECONDS", 0, "wait so long for each answer (default: 5)",
      GLOBAL_OPTION_GROUP},
+    {"help", '?', NULL, 0, "print this text", -1},
+    {"usage", KEY_USAGE, NULL, 0, "print a short usage text", -1},
+    {"version", 'V', NULL, 0, "print the version", -1},
     {0},
 };
 
+/* Prints and ends the program. */
+static void print_and_exit(const struct invocation *invocation, int key, const struct argp *argp)
+{
+    if (key == 'V') {
+        (void)printf("esctl (Eventspine) %s\n", ES_VERSION_TEXT);
+    } else {
+        argp_help(argp, stdout, key == '?' ? ARGP_HELP_STD_HELP : ARGP_HELP_USAGE,
+                  invocation->title);
+    }
+    exit((int)invocation_finish_output(ES_EXIT_OK));
+}
+
 bool global_option_take(struct invocation *invocation, int key, const char *argument,
-                        bool *ret_known)
+                        const struct argp *argp, bool *ret_known)
 {
     *ret_known = true;
     switch (key) {
@@ -43,6 +64,9 @@ bool global_option_take(struct invocation *invocation, int key, const char *argu
         return true;
     case 'j': invocation->json = true; return true;
     case 't': return argument_seconds(invocation, "--timeout", argument, &invocation->timeout_ns);
+    case '?':
+    case 'V':
+    case KEY_USAGE: print_and_exit(invocation, key, argp); return true;
     default: *ret_known = false; return true;
     }
 }
@@ -109,9 +133,10 @@ static bool take_word(struct reading *reading, const char *word)
     return true;
 }
 
-static bool take_option(struct reading *reading, int key, const char *argument, bool *ret_known)
+static bool take_option(struct reading *reading, int key, const char *argument,
+                        const struct argp *argp, bool *ret_known)
 {
-    if (!global_option_take(reading->invocation, key, argument, ret_known)) {
+    if (!global_option_take(reading->invocation, key, argument, argp, ret_known)) {
         return false;
     }
     if (*ret_known || key > UINT16_MAX || reading->syntax->take == NULL) {
@@ -141,7 +166,7 @@ static error_t parse_verb(int key, char *argument, struct argp_state *state)
             reading->error_told = true;
         }
         return 0;
-    default: good = take_option(reading, key, argument, &known); break;
+    default: good = take_option(reading, key, argument, state->root_argp, &known); break;
     }
     if (!good) {
         reading->error_told = true;
@@ -184,8 +209,8 @@ bool invocation_parse(struct invocation *invocation, const struct verb_syntax *s
                               .parser = parse_verb,
                               .args_doc = syntax->words_doc,
                               .doc = syntax->doc};
-    const error_t error =
-        argp_parse(&argp, invocation->argc, invocation->argv, ARGP_NO_ERRS, NULL, &reading);
+    const error_t error = argp_parse(&argp, invocation->argc, invocation->argv,
+                                     ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &reading);
 
     free(options);
     return error == 0;

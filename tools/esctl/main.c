@@ -13,8 +13,6 @@
 
 #define TIMEOUT_DEFAULT_NS UINT64_C(5000000000)
 
-const char *argp_program_version = "esctl (Eventspine) " ES_VERSION_TEXT;
-
 /* Looking for the next word of a verb. */
 struct lookup {
     struct invocation *invocation;
@@ -54,7 +52,9 @@ static error_t look_for_verb(int key, char *argument, struct argp_state *state)
             lookup->error_told = true;
         }
         return 0;
-    default: good = global_option_take(lookup->invocation, key, argument, &known); break;
+    default:
+        good = global_option_take(lookup->invocation, key, argument, state->root_argp, &known);
+        break;
     }
     if (!good) {
         lookup->error_told = true;
@@ -99,7 +99,7 @@ static const struct verb *next_verb(struct invocation *invocation, const struct 
     char *title = NULL;
 
     const error_t error = argp_parse(&argp, invocation->argc, invocation->argv,
-                                     ARGP_NO_ERRS | ARGP_IN_ORDER, NULL, &lookup);
+                                     ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_IN_ORDER, NULL, &lookup);
     free(doc);
     if (error != 0) {
         return NULL;
@@ -128,7 +128,6 @@ int main(int argc, char **argv)
     }
     /* A pipe whose reader has gone is a write error like any other. */
     (void)signal(SIGPIPE, SIG_IGN);
-    argp_err_exit_status = ES_EXIT_USAGE;
     invocation.argv[0] = invocation.title;
 
     verb = next_verb(&invocation, verb_table);
