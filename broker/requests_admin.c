@@ -1,0 +1,120 @@
+#include <string.h>
+
+#include "broker/request_worker.h"
+
+enum {
+    FINDINGS_MAX = 100,   /* of one slice: they fit into a page */
+    BUDGET_MS_MAX = 2000, /* so that no client keeps a worker for long */
+    NS_PER_MS = 1000000,
+    MS_OF_HEARTBEAT = HEARTBEAT_IDLE_NS / NS_PER_MS
+};
+
+enum es_status request_hello(struct request_worker *worker, const struct es_request *request,
+                             struct es_bytes *ret_reply)
+{
+    const struct requests_config *config = worker->config;
+    struct es_hello hello = {
+        .epoch = config->epoch,
+        .start_number = config->start_number,
+        .durability = config->durability,
+        .transaction_bytes_max = config->transaction_bytes_max,
+        .page_bytes_max = PAGE_BYTES_MAX,
+        .heartbeat_ms = MS_OF_HEARTBEAT,
+    };
+    struct es_pack pack;
+
+    (void)request; /* the client's name is for whoever reads the wire */
+    memcpy(hello.store_id, config->store_id, ES_STORE_ID_SIZE);
+    memcpy(hello.store_hash, reader_head(worker->reader)->store_hash, ES_HASH_SIZE);
+    request_reply_begin(worker, &pack, ES_HELLO_COUNT);
+    es_hello_write(&pack, &hello);
+    return request_reply_end(worker, &pack, ret_reply);
+}
+
+/* ---- status ---- */
+
+static void add_counter(struct es_page *page, const char *name, uint64_t value)
+{
+    es_pack_array(&page->pack, 2);
+    es_pack_str(&page->pack, es_text_of(name));
+    es_pack_uint(&page->pack, value);
+    es_page_count(page);
+}
+
+enum es_status request_status(struct request_worker *worker, const struct es_request *request,
+                              struct es_bytes *ret_reply)
+{
+    const struct requests_config *config = worker->config;
+    struct es_page page;
+
+    (void)request;
+    request_page_begin(worker, &page);
+#define COUNTER_ADD(name)                              \
+    add_counter(&page, #name,                          \
+                counter_get(&config->counters->name) + \
+                    counter_get(&config->request_counters->name));
+    COUNTERS(COUNTER_ADD)
+#undef COUNTER_ADD
+    if (config->status != NULL) {
+        uint32_t count = config->status(config->status_context, &page.pack);
+
+        for (uint32_t i = 0; i < count; i++) {
+            es_page_count(&page);
+        }
+    }
+    es_page_end_items(&page);
+    return request_page_end(worker, &page, 0, ret_reply);
+}
+
+/* ---- verify ---- */
+
+struct finding_list {
+    struct es_pack pack;
+    uint32_t count;
+};
+
+static void add_finding(void *context, const struct verify_finding *finding)
+{
+    struct finding_list *list = context;
+    const struct es_finding item = {
+        .kind = (uint32_t)finding->kind,
+        .stream = finding->stream,
+        .sequence = finding->sequence,
+        .position = finding->position,
+        .message = es_text_of(finding->message),
+    };
+
+    es_finding_write(&list->pack, &item);
+    list->count++;
+}
+
+enum es_status request_verify(struct request_worker *worker, const struct es_request *request,
+                              struct es_bytes *ret_reply)
+{
+    const struct es_request_verify *verify = &request->as.verify;
+    uint64_t budget_ms = verify->budget_ms < BUDGET_MS_MAX ? verify->budget_ms : BUDGET_MS_MAX;
+    struct verify_cursor cursor = {.size = verify->cursor.size};
+    struct verify_progress progress;
+    struct finding_list found = {.count = 0};
+    struct es_pack pack;
+    enum es_status status = request_scratch(worker, &found.pack);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    memcpy(cursor.bytes, verify->cursor.data, verify->cursor.size);
+    status = verify_slice(worker->verify, &cursor, budget_ms * NS_PER_MS, FINDINGS_MAX, add_finding,
+                          &found, &progress);
+    if (status != ES_OK) {
+        return request_say(worker, status, "verify cannot go on: %s", es_status_text(status));
+    }
+    request_reply_begin(worker, &pack, 6);
+    es_pack_bin(&pack, cursor.bytes, cursor.size);
+    es_pack_uint(&pack, progress.phase);
+    es_pack_uint(&pack, progress.events_checked);
+    es_pack_uint(&pack, progress.commits_checked);
+    es_pack_bool(&pack, progress.end);
+    es_pack_array(&pack, found.count);
+    es_pack_raw(&pack, worker->scratch, es_pack_size(&found.pack));
+    return request_reply_end(worker, &pack, ret_reply);
+}
