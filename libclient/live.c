@@ -18,6 +18,7 @@ enum es_status es_live_init(struct es_live *live, const struct es_filter *filter
     live->complete_position = position;
     live->head_position = position;
     live->epoch = epoch;
+    live->start_number = start_number;
     return ES_OK;
 }
 
@@ -202,19 +203,20 @@ static void push_heartbeat(struct es_live *live, struct es_bytes body)
         es_live_miss(live, live->position);
         return;
     }
-    is_same_start = live->has_heartbeat && heartbeat.start_number == live->start_number;
-    if (is_same_start && heartbeat.number <= live->heartbeat_number) {
+    is_same_start = heartbeat.start_number == live->start_number;
+    if (is_same_start && live->has_heartbeat && heartbeat.number <= live->heartbeat_number) {
         return; /* nothing new */
     }
-    is_next = is_same_start && heartbeat.number == live->heartbeat_number + 1;
-    if (heartbeat.epoch != live->epoch || (live->has_heartbeat && !is_same_start)) {
+    is_next =
+        is_same_start && live->has_heartbeat && heartbeat.number == live->heartbeat_number + 1;
+    if (heartbeat.epoch != live->epoch || !is_same_start) {
         live->is_suspicious = true;
         doubt(live, live->position);
     }
     if (heartbeat.head_position > live->head_position) {
         live->head_position = heartbeat.head_position;
     }
-    if (heartbeat.head_position > live->position && !live->has_heartbeat) {
+    if (heartbeat.head_position > live->position && is_same_start && !live->has_heartbeat) {
         doubt(live, heartbeat.head_position); /* the first one: nothing was lost */
     } else if (heartbeat.head_position > live->position &&
                (live->is_in_doubt || !is_next || !is_all_here(live, &heartbeat, changed))) {

@@ -38,12 +38,12 @@ struct es_live {
     uint64_t position;          /* everything wanted up to here is delivered */
     uint64_t complete_position; /* nothing is missing among what waits up to here */
     uint64_t epoch;             /* of the history we follow */
-    uint64_t start_number;      /* of the last heartbeat */
+    uint64_t start_number;      /* of the broker, as last heard */
     uint64_t heartbeat_number;  /* of that start */
     uint64_t head_position;     /* as last heard */
     uint64_t doubt_position;    /* to be read at least up to here */
     uint64_t repairs;           /* doubts that were a loss */
-    bool has_heartbeat;
+    bool has_heartbeat;         /* of this start */
     bool is_in_doubt;
     bool is_suspicious; /* another history may be behind it: verify before reading on */
     size_t bytes;       /* of the messages that wait */
@@ -51,9 +51,10 @@ struct es_live {
     struct es_live_message *heap; /* by the position of 'next'; ES_LIVE_MESSAGE_COUNT_MAX */
 };
 
-/* Everything wanted up to 'position' of history 'epoch' is known. ES_E_NO_MEMORY. */
+/* Everything wanted up to 'position' of history 'epoch' is known, from start
+ * 'start_number' of the broker. ES_E_NO_MEMORY. */
 ES_MUST_USE enum es_status es_live_init(struct es_live *live, const struct es_filter *filter,
-                                        uint64_t position, uint64_t epoch);
+                                        uint64_t position, uint64_t epoch, uint64_t start_number);
 void es_live_deinit(struct es_live *live);
 
 /* Takes over the message, whatever it is. */

@@ -216,10 +216,10 @@ static void answer(struct fake_lanes *lanes, struct fake_lane *lane, const void 
     if (lanes->judge != NULL) {
         lanes->judge(lanes->judge_context, transaction, record->size, &result);
     }
+    atomic_fetch_add(&lanes->record_count, 1);
     es_lane_stage(&lane->reader, &result);
     es_lane_ack(&lane->reader, record->sequence);
     es_lane_wake(&lane->reader);
-    atomic_fetch_add(&lanes->record_count, 1);
 }
 
 static void sweep(struct fake_lanes *lanes, uint8_t *buffer)

@@ -126,7 +126,7 @@ static void open_live(struct fixture *f, const char *filter)
     f->history.epoch = EPOCH;
     f->history.start_number = 1;
     assert_int_equal(es_filter_parse(&unused, filter, &f->filter), ES_OK);
-    assert_int_equal(es_live_init(&f->live, &f->filter, 0, EPOCH), ES_OK);
+    assert_int_equal(es_live_init(&f->live, &f->filter, 0, EPOCH, 1), ES_OK);
 }
 
 static void store(struct fixture *f, uint32_t category)
