@@ -6,7 +6,7 @@
 #include "shm/codec/stream_key.h"
 
 enum es_status es_live_init(struct es_live *live, const struct es_filter *filter, uint64_t position,
-                            uint64_t epoch)
+                            uint64_t epoch, uint64_t start_number)
 {
     memset(live, 0, sizeof *live);
     live->heap = calloc(ES_LIVE_MESSAGE_COUNT_MAX, sizeof live->heap[0]);
