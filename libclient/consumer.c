@@ -153,8 +153,8 @@ static enum es_status start(struct es_consumer *consumer, const struct es_consum
         status = choose_position(consumer, options, &position);
     }
     if (status == ES_OK) {
-        status =
-            es_live_init(&consumer->live, &consumer->filter, position, consumer->pages.head.epoch);
+        status = es_live_init(&consumer->live, &consumer->filter, position,
+                              consumer->pages.head.epoch, consumer->pages.head.start_number);
     }
     if (status != ES_OK) {
         return status;
