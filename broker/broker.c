@@ -15,6 +15,7 @@
 #include "broker/commit_loop.h"
 #include "broker/control.h"
 #include "broker/process.h"
+#include "broker/publisher.h"
 #include "broker/requests.h"
 #include "broker/run_directory.h"
 #include "broker/startup.h"
@@ -179,6 +180,11 @@ static enum es_status open_sockets(struct broker *broker)
     return status;
 }
 
+static void publish(void *context, const struct publication *publication)
+{
+    publisher_commit(context, publication);
+}
+
 /* The way of an event: inbox and lanes, drain, sequencer, committer. */
 static enum es_status make_commit_path(struct broker *broker)
 {
@@ -193,7 +199,8 @@ static enum es_status make_commit_path(struct broker *broker)
                                          .store = startup->store,
                                          .heads = startup->heads,
                                          .lanes = broker->lanes,
-                                         .publisher = broker->publisher,
+                                         .publish = publish,
+                                         .publish_context = broker->publisher,
                                          .counters = &broker->counters,
                                          .epoch = startup->state.epoch,
                                          .syncs_commits = broker->options->syncs_commits};

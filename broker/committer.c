@@ -232,7 +232,7 @@ static void publish(struct committer *committer, const struct batch *batch)
             .envelope_bytes = event->size,
         };
     }
-    publisher_commit(committer->config.publisher, &publication);
+    committer->config.publish(committer->config.publish_context, &publication);
 }
 
 static void count(struct committer *committer, const struct batch *batch)

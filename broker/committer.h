@@ -18,7 +18,7 @@
 #include "broker/inbox.h"
 #include "broker/lanes.h"
 #include "broker/log.h"
-#include "broker/publisher.h"
+#include "broker/publication.h"
 #include "broker/store.h"
 #include "broker/witness.h"
 
@@ -30,7 +30,8 @@ struct committer_config {
     struct heads *heads;
     struct lanes *lanes;
     struct inbox *inbox;
-    struct publisher *publisher;
+    void (*publish)(void *context, const struct publication *publication);
+    void *publish_context;
     struct flusher *flusher;
     struct witness *witness;
     struct counters *counters;
