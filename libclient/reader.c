@@ -130,6 +130,11 @@ static enum es_status check_in_stream(struct es_reader *reader, const struct es_
     if (strcmp(event->stream, reader->pages.target) != 0) {
         return es_event_damaged(reader->connection, event, "it came in place of another stream's");
     }
+    if (reader->is_backwards && reader->delivered == 0 && event->sequence < reader->wanted) {
+        /* The broker begins at the last one there is; what was asked for is beyond it. */
+        return es_fail(reader->connection, ES_NOT_FOUND, "%.200s: no such stream, or not that far",
+                       reader->pages.target);
+    }
     if (reader->wanted != 0 && event->sequence != reader->wanted) {
         return es_event_damaged(reader->connection, event,
                                 "another sequence was due: one is missing");
