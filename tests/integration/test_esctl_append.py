@@ -16,8 +16,8 @@ class Append(Case):
         requests = lib_protocol.Requests(self.broker.run_dir)
         self.addCleanup(requests.close)
         reply = requests.ask(3, STREAM, sequence, 1, False)
-        self.assertEqual(reply[1], 0, reply)
-        return lib_protocol.unpack(reply[3][0][3])[7]
+        self.assertEqual(reply[0], 0, reply)
+        return lib_protocol.unpack(reply[2][0][0][3])[7]
 
     def test_the_answer_and_the_hash(self):
         first = self.append(STREAM, "placed", '{"items":3}', "--tick", "7")
@@ -134,8 +134,8 @@ class Append(Case):
         run_dir = self.broker.run_dir
         self.append()
         answers = {self.esctl("head", "--json"), self.esctl("--json", "head"),
-                   self.esctl("-j", "head", "--run", run_dir), self.esctl("head", "-j", "-r", run_dir,
-                                                                        "-t", "5")}
+                   self.esctl("-j", "head", "--run", run_dir),
+                   self.esctl("head", "-j", "-r", run_dir, "-t", "5")}
         self.assertEqual(len(answers), 1)
 
 

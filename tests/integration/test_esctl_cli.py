@@ -1,4 +1,4 @@
-"""The command line itself: help, version, options before and after the verb, exit codes. No broker."""
+"""The command line without a broker: help, version, options around the verb, exit codes."""
 
 import os
 import tempfile
@@ -54,15 +54,17 @@ class CommandLine(unittest.TestCase):
                 (), ("nonsense",), ("kv",), ("kv", "nonsense"), ("--nonsense",), ("-x",),
                 ("head", "--nonsense"), ("head", "-x"), ("head", "--json=1"), ("head", "--run"),
                 ("head", "--run="), ("--run", "", "head"), ("head", STREAM, STREAM),
-                ("head", "--timeout", "0"), ("head", "--timeout", "1e3"), ("head", "--timeout", " 1"),
-                ("head", "--timeout", "-1"), ("head", "--timeout", "1000001"),
+                ("head", "--timeout", "0"), ("head", "--timeout", "1e3"),
+                ("head", "--timeout", " 1"), ("head", "--timeout", "-1"),
+                ("head", "--timeout", "1000001"),
                 ("head", "not-a-stream"), ("head", "a:b:L01:c:Md"), ("head", "a:b:L0:c:d"),
                 ("head", "$a:b:L0:c:Md"),
                 ("append",), ("append", STREAM), ("append", STREAM, "t", "extra"),
                 ("append", STREAM, "t", "--tick", "-1"), ("append", STREAM, "t", "--tick", "1.0"),
                 ("append", STREAM, "t", "--tick", "9223372036854775808"),
                 ("append", STREAM, "t", "--tick", ""), ("append", STREAM, "t", "--tick", "0x1"),
-                ("append", STREAM, "t", "--expect", "some"), ("append", STREAM, "t", "--expect", "01"),
+                ("append", STREAM, "t", "--expect", "some"),
+                ("append", STREAM, "t", "--expect", "01"),
                 ("append", STREAM, "t", "--expect-hash", "00"),
                 ("append", STREAM, "t", "--expect-hash", "g" * 64),
                 ("append", STREAM, "t", "--payload", "1", "--payload-file", "-"),

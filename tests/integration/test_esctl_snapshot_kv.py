@@ -5,7 +5,8 @@ import unittest
 
 from lib_esctl import STREAM, Case
 
-MEMBERS = ["stream", "tick", "sequence", "hash", "projection", "version", "created", "bytes", "valid"]
+MEMBERS = ["stream", "tick", "sequence", "hash", "projection", "version", "created", "bytes",
+           "valid"]
 
 
 class Snapshots(Case):
@@ -17,7 +18,8 @@ class Snapshots(Case):
         return self.one(*arguments, stdin=state)
 
     def test_a_snapshot_is_bound_to_an_event(self):
-        hashes = [self.append(STREAM, "t", str(n), "--tick", str(10 * n))["hash"] for n in (1, 2, 3)]
+        hashes = [self.append(STREAM, "t", str(n), "--tick", str(10 * n))["hash"]
+                  for n in (1, 2, 3)]
         saved = self.save(20, 2, state=bytes(range(256)))
         self.assertEqual(list(saved), MEMBERS)
         self.assertEqual({name: saved[name] for name in MEMBERS if name != "created"},
@@ -56,8 +58,8 @@ class Snapshots(Case):
         named = self.save(5, 1, "--projection", "totals", "--version", "3", state=b"named")
         self.assertEqual((named["projection"], named["version"]), ("totals", 3))
         self.assertEqual(self.esctl("snapshot", "show", STREAM, "--output", "-"), "plain")
-        self.assertEqual(self.esctl("snapshot", "show", STREAM, "--projection", "totals", "--output",
-                                    "-"), "named")
+        self.assertEqual(self.esctl("snapshot", "show", STREAM, "--projection", "totals",
+                                    "--output", "-"), "named")
         self.assertEqual(len(self.json("snapshot", "list", "prod:")), 2)
         self.assertEqual(self.json("snapshot", "list", "test:"), [])
         header, *lines = self.esctl("snapshot", "list").splitlines()
@@ -68,8 +70,8 @@ class Snapshots(Case):
         for tick in (1, 2, 3):
             self.save(tick, 1)
             self.save(tick, 1, "--projection", "totals")
-        self.assertEqual(self.one("snapshot", "delete", STREAM, "--tick", "2", "--projection", "totals"),
-                         {"stream": STREAM, "deleted": 1})
+        deleted = self.one("snapshot", "delete", STREAM, "--tick", "2", "--projection", "totals")
+        self.assertEqual(deleted, {"stream": STREAM, "deleted": 1})
         self.assertEqual(self.one("snapshot", "delete", STREAM, "--tick", "1")["deleted"], 2)
         self.esctl("snapshot", "delete", STREAM, "--tick", "1", code=1)
         self.assertEqual(self.one("snapshot", "delete", STREAM, "--all")["deleted"], 3)
@@ -147,8 +149,8 @@ class Keys(Case):
         self.assertEqual(self.esctl("kv", "get", "n", "k"), "truth")
 
     def test_names_that_break_a_rule_are_refused(self):
-        for words in (("$n", "k"), ("a:b", "k"), ("", "k"), ("n", ""), ("n", "a\nb"), ("n" * 256, "k"),
-                      ("n", "k" * 1025)):
+        for words in (("$n", "k"), ("a:b", "k"), ("", "k"), ("n", ""), ("n", "a\nb"),
+                      ("n" * 256, "k"), ("n", "k" * 1025)):
             self.esctl("kv", "put", *words, "v", code=65)
         self.assertEqual(self.one("head")["position"], 0)
 

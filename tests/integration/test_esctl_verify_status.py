@@ -1,15 +1,29 @@
 """verify online and offline, and status: sound stores are found sound, damage is named."""
 
-import json
+import glob
+import hashlib
 import os
 import shutil
+import signal
+import tempfile
 import unittest
 
-import lib_protocol
 from lib_esctl import STREAM, Case, event_line, ndjson, run
 
+SUMMARY = r"\Achecked 501 events and \d+ commits in [0-9.]+ seconds, \d+ events/s: no damage\n\Z"
 
-class VerifyStatus(Case):
+
+def digests(directory):
+    """Every file below a directory and what it holds."""
+    found = {}
+    for place, _, names in os.walk(directory):
+        for name in names:
+            with open(os.path.join(place, name), "rb") as file:
+                found[os.path.join(place, name)] = hashlib.sha256(file.read()).hexdigest()
+    return found
+
+
+class Verify(Case):
     def fill(self):
         self.esctl("import", "-", stdin=ndjson(
             *[event_line("a:b:L0:c:M%d" % (n % 7), payload={"n": n}) for n in range(500)]))
@@ -18,31 +32,91 @@ class VerifyStatus(Case):
         self.esctl("snapshot", "save", STREAM, "--tick", "1", "--sequence", "1", "--file", "-",
                    stdin=b"state")
 
-    def stopped_data(self):
-        """The data directory of a broker that has stopped, for us to keep."""
-        directory = os.path.join(self.broker.directory.name, "data")
-        kept = os.path.join(self.enterContext(self.temporary()), "data")
-        self.broker.process.terminate()
-        self.assertEqual(self.broker.process.wait(timeout=30), 0)
-        shutil.copytree(directory, kept)
+    def data(self):
+        return os.path.join(self.broker.directory.name, "data")
+
+    def copy_of_data(self):
+        directory = tempfile.TemporaryDirectory(prefix="es-")
+        self.addCleanup(directory.cleanup)
+        kept = os.path.join(directory.name, "data")
+        shutil.copytree(self.data(), kept)
         return kept
 
-    @staticmethod
-    def temporary():
-        import tempfile
-        return tempfile.TemporaryDirectory(prefix="es-")
+    def stop(self, number, code):
+        self.broker.process.send_signal(number)
+        self.assertEqual(self.broker.process.wait(timeout=30), code)
+
+    def offline(self, directory, code, *options):
+        result = run("verify", "--data", directory, *options)
+        self.assertEqual(result.returncode, code, result)
+        if code != 0:
+            self.assertRegex(result.stderr.decode(), r"(?m)^esctl: .+: .+$")
+        return result.stdout.decode()
 
     def test_a_sound_store_online(self):
         self.fill()
         summary = self.one("verify")
-        self.assertEqual((summary["status"], summary["events"], summary["findings"]), ("ok", 501, 0))
+        self.assertEqual((summary["status"], summary["events"]), ("ok", 501))
+        self.assertEqual(summary["findings"], 0)
         self.assertGreater(summary["commits"], 0)
         self.assertGreater(summary["events_per_second"], 0)
-        self.assertRegex(self.esctl("verify"),
-                         r"\Achecked 501 events and \d+ commits in [0-9.]+ seconds, \d+ events/s: no damage\n\Z")
+        self.assertRegex(self.esctl("verify"), SUMMARY)
 
     def test_an_empty_store(self):
         self.assertEqual(self.one("verify")["events"], 0)
+        self.stop(signal.SIGTERM, 0)
+        self.assertIn("checked 0 events", self.offline(self.data(), 0))
+
+    def test_a_sound_store_offline_and_not_a_byte_is_changed(self):
+        self.fill()
+        self.offline(self.data(), 75)  # the broker has it
+        self.stop(signal.SIGTERM, 0)
+        before = digests(self.data())
+        self.assertRegex(self.offline(self.data(), 0), SUMMARY)
+        self.assertEqual(digests(self.data()), before)
+
+    def test_what_only_the_log_holds_after_a_kill_is_verified_too(self):
+        self.fill()
+        self.stop(signal.SIGKILL, -signal.SIGKILL)
+        before = digests(self.data())
+        self.assertRegex(self.offline(self.data(), 0), SUMMARY)
+        self.assertEqual(digests(self.data()), before)
+
+    def test_damage_is_named_and_ends_with_65(self):
+        self.fill()
+        self.stop(signal.SIGTERM, 0)
+
+        without_anchor = self.copy_of_data()
+        os.unlink(os.path.join(without_anchor, "anchor"))
+        self.assertIn("anchor", self.offline(without_anchor, 65))
+
+        without_log = self.copy_of_data()
+        shutil.rmtree(os.path.join(without_log, "log"))
+        self.offline(without_log, 65)
+
+        flipped = self.copy_of_data()
+        tables = glob.glob(os.path.join(flipped, "rocksdb", "*.sst"))
+        self.assertNotEqual(tables, [])
+        for table in tables:
+            with open(table, "r+b") as file:
+                file.seek(os.path.getsize(table) // 3)
+                byte = file.read(1)[0]
+                file.seek(-1, os.SEEK_CUR)
+                file.write(bytes([byte ^ 1]))
+        self.offline(flipped, 65)
+        self.offline(flipped, 65, "--json")
+
+
+class Status(Case):
+    def test_settings_and_counters(self):
+        before = self.one("status")
+        self.append()
+        after = self.one("status")
+        self.assertEqual(after["events"], before["events"] + 1)
+        self.assertEqual(after["durability"], "os")
+        self.assertEqual(list(before), list(after))
+        lines = self.esctl("status").splitlines()
+        self.assertEqual([line.split()[0] for line in lines], list(after))
 
 
 if __name__ == "__main__":
