@@ -37,7 +37,8 @@ struct es_consumer {
     bool is_reading;
     bool is_subscriber_polled; /* its descriptor is in poll_fd */
     int64_t heard_ns;          /* when the last message came */
-    int64_t retry_ns;          /* after a failure to reach the broker: not before */
+    int64_t gone_ns;           /* since when the broker cannot be reached; 0: it can */
+    int64_t retry_ns;          /* after a failure to reach it: not before; 0: at once */
     uint64_t live_events;
     uint64_t read_events;
     struct es_event_space space;
@@ -277,6 +278,43 @@ static enum es_status deliver_read(struct es_consumer *consumer,
     return ES_OK;
 }
 
+/* After a failure to reach the broker: waits until it is time to try again. */
+static enum es_status await_retry(struct es_consumer *consumer, int64_t deadline_ns)
+{
+    while (consumer->retry_ns != 0) {
+        int64_t until_ns = consumer->retry_ns < deadline_ns ? consumer->retry_ns : deadline_ns;
+        enum es_status status;
+
+        if (es_monotonic_ns() >= consumer->retry_ns) {
+            consumer->retry_ns = 0;
+        } else if (deadline_ns == 0) {
+            return ES_TIMEOUT;
+        } else {
+            status = es_connection_wait(consumer->connection, -1, 0, until_ns);
+            if (status != ES_TIMEOUT || es_monotonic_ns() >= deadline_ns) {
+                return status;
+            }
+        }
+    }
+    return ES_OK;
+}
+
+/* A broker that is away for a moment is waited for; one that stays away is told. */
+static enum es_status not_reached(struct es_consumer *consumer)
+{
+    int64_t now_ns = es_monotonic_ns();
+
+    if (consumer->gone_ns == 0) {
+        consumer->gone_ns = now_ns;
+    }
+    if (now_ns - consumer->gone_ns < ES_SILENCE_NS) {
+        consumer->retry_ns = now_ns + ES_RECONNECT_MAX_MS * ES_MILLISECOND_NS;
+        return ES_EMPTY;
+    }
+    consumer->retry_ns = now_ns + ES_RETRY_NS;
+    return ES_E_UNREACHABLE;
+}
+
 /* ES_OK: an event. ES_EMPTY: the mode may have changed, look again. ES_TIMEOUT. */
 static enum es_status step_reading(struct es_consumer *consumer, int64_t deadline_ns,
                                    struct es_event *ret_event)
@@ -284,28 +322,23 @@ static enum es_status step_reading(struct es_consumer *consumer, int64_t deadlin
     struct es_published_event found;
     enum es_status status;
 
-    if (consumer->retry_ns != 0) {
-        if (es_monotonic_ns() < consumer->retry_ns) {
-            int64_t until_ns = consumer->retry_ns < deadline_ns ? consumer->retry_ns : deadline_ns;
-
-            status = deadline_ns == 0 ? ES_TIMEOUT
-                                      : es_connection_wait(consumer->connection, -1, 0, until_ns);
-            if (status != ES_TIMEOUT || until_ns == deadline_ns || deadline_ns == 0) {
-                return status;
-            }
-        }
-        consumer->retry_ns = 0;
+    status = await_retry(consumer, deadline_ns);
+    if (status != ES_OK) {
+        return status;
     }
     status = es_pages_next(&consumer->pages, deadline_ns, &found);
+    if (status == ES_E_UNREACHABLE) {
+        return not_reached(consumer);
+    }
+    if (status == ES_OK || status == ES_EMPTY) {
+        consumer->gone_ns = 0;
+    }
     if (status == ES_OK) {
         return deliver_read(consumer, &found, ret_event);
     }
     if (status == ES_EMPTY) {
         status = end_reading(consumer);
         return status == ES_OK ? ES_EMPTY : status;
-    }
-    if (status == ES_E_UNREACHABLE) {
-        consumer->retry_ns = es_deadline_after_ns(ES_RETRY_NS);
     }
     return status;
 }
