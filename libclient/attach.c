@@ -39,6 +39,14 @@ static enum es_status protocol_error(const struct es_connection *connection, con
                    connection->run_dir, what);
 }
 
+static enum es_status other_version(const struct es_connection *connection)
+{
+    return es_fail(connection, ES_E_VERSION,
+                   "the broker in %s has another layout of shared memory: use the library and the "
+                   "broker of one release",
+                   connection->run_dir);
+}
+
 static enum es_status hung_up(const struct es_connection *connection)
 {
     return es_fail(connection, ES_E_UNREACHABLE,
@@ -79,8 +87,11 @@ static enum es_status read_grant(const struct es_connection *connection, const u
                                                        reply.ring_index >= ES_RING_COUNT_MAX)))) {
         status = ES_E_PROTOCOL;
     }
-    if (status != ES_OK) {
+    if (status != ES_OK && status != ES_E_VERSION) {
         return protocol_error(connection, "its answer cannot be read");
+    }
+    if (status == ES_E_VERSION) {
+        return other_version(connection);
     }
     if (reply.status != ES_OK) {
         return es_fail(connection, reply.status, "%.*s",
@@ -224,10 +235,7 @@ enum es_status es_attachment_open(struct es_connection *connection, int64_t dead
         ret_attachment->lane_index = grant.lane_index;
         status = map_all(&grant, ret_attachment);
         if (status == ES_E_VERSION) {
-            (void)es_fail(connection, status,
-                          "the broker in %s has another layout of shared memory: use the "
-                          "library and the broker of one release",
-                          connection->run_dir);
+            status = other_version(connection);
         } else if (status != ES_OK && status != ES_E_NO_MEMORY && status != ES_E_IO) {
             status = protocol_error(connection, "the shared memory it sent is not a lane");
         } else if (status != ES_OK) {
