@@ -15,8 +15,6 @@
 
 #include "tools/esbench/bench.h"
 
-const char *argp_program_version = "esbench (Eventspine) " ES_VERSION_TEXT;
-
 volatile sig_atomic_t bench_interrupted;
 
 enum option_key {
@@ -334,6 +332,7 @@ int main(int argc, char **argv)
     };
     int code = EX_OK;
 
+    argp_program_version = "esbench (Eventspine) " ES_VERSION_TEXT;
     argp_err_exit_status = EX_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &line) != 0) {
         return EX_USAGE;
