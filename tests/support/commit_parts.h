@@ -1,0 +1,73 @@
+/*
+ * The commit path of a broker without its threads: data directory, log, RocksDB,
+ * lanes, drain, sequencer, committer, and producers in the same process. A test
+ * steps it, breaks off where it likes, and opens it again: everything that a
+ * killed broker leaves is left (files and shared memory), and nothing else.
+ *
+ * Any failure of the parts themselves ends the test.
+ */
+#ifndef TESTS_SUPPORT_COMMIT_PARTS_H
+#define TESTS_SUPPORT_COMMIT_PARTS_H
+
+#include "broker/committer.h"
+#include "broker/drain.h"
+#include "broker/sequencer.h"
+#include "broker/startup.h"
+#include "shm/lane_writer.h"
+#include "tests/support/temp_directory.h"
+
+struct commit_parts {
+    char root[TEMP_DIRECTORY_BYTES_MAX];     /* with 'data' in it */
+    char segments[TEMP_DIRECTORY_BYTES_MAX]; /* of shared memory */
+    int segments_fd;
+    struct es_geometry geometry;
+    struct log_geometry log_geometry;
+    struct counters counters;
+    struct startup startup;
+    struct lanes *lanes;
+    struct inbox *inbox;
+    struct sequencer *sequencer;
+    struct batch *batch;
+    struct drain *drain;
+    struct flusher *flusher;
+    struct witness *witness;
+    struct committer *committer;
+    uint64_t published_events;
+    uint64_t published_position; /* of the last one; positions must follow each other */
+    char why[DATA_WHY_BYTES];
+};
+
+/* A producer with a lane of its own. */
+struct parts_producer {
+    struct lanes_attachment attachment;
+    struct es_segment lane_segment;
+    struct es_segment ring_segment;
+    struct es_lane_writer writer;
+    struct es_ring ring;
+};
+
+/* Directories, and a broker open on them: log segments of 64 KiB, rings of
+ * 'slot_count', arenas of 64 KiB. */
+void commit_parts_make(struct commit_parts *parts, uint32_t slot_count);
+void commit_parts_remove(struct commit_parts *parts);
+
+/* What a kill leaves behind. */
+void commit_parts_drop(struct commit_parts *parts);
+
+/* Starts on what is there. The status of startup_open(); 'why' is kept. */
+ES_MUST_USE enum es_status commit_parts_open(struct commit_parts *parts);
+
+/* One round: fill, and commit if there is something. The committer's status. */
+enum es_status commit_parts_round(struct commit_parts *parts, int64_t now_ns);
+
+void parts_attach(struct commit_parts *parts, struct parts_producer *producer);
+void parts_detach(struct parts_producer *producer);
+
+/* Publishes the append of one event with this number in its payload; with or
+ * without its ticket. ES_FULL: no credit. */
+ES_MUST_USE enum es_status parts_publish(struct parts_producer *producer, const char *stream,
+                                         int64_t expected, uint64_t number, bool with_ticket);
+
+#define PARTS_ANY (-1) /* of 'expected'; else the sequence, 0 for none */
+
+#endif

@@ -1,0 +1,486 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "broker/limits.h"
+#include "broker/logger.h"
+#include "shm/codec/envelope.h"
+#include "shm/codec/hash.h"
+#include "shm/codec/stream_key.h"
+#include "shm/fault.h"
+#include "tests/support/commit_parts.h"
+#include "tests/support/prng.h"
+
+#define ORDERS "prod:main:L0:orders:M1"
+#define STOCK "prod:main:L0:stock:M7"
+#define LATER_NS (INT64_C(1) << 40)
+
+/* ---- what the committer calls, in which order, and which call breaks off -- */
+
+enum step {
+    APPEND,
+    SYNC,
+    APPLY,
+    CURSOR,
+    HEAD,
+    FREE,
+    ACK,
+    WAKE,
+    STEP_COUNT,
+    NO_STEP
+};
+
+static struct {
+    enum step calls[64];
+    uint32_t count;
+    enum step broken; /* this step, and everything after it, does not happen */
+    bool is_broken;
+} watch;
+
+static void watch_reset(enum step broken)
+{
+    memset(&watch, 0, sizeof watch);
+    watch.broken = broken;
+}
+
+/* False: the broker is dead by now. */
+static bool step(enum step which)
+{
+    if (watch.count < sizeof watch.calls / sizeof watch.calls[0]) {
+        watch.calls[watch.count++] = which;
+    }
+    watch.is_broken = watch.is_broken || which == watch.broken;
+    return !watch.is_broken;
+}
+
+enum es_status __real_log_append(struct log *log, const struct log_batch *batch, bool *begun);
+enum es_status __wrap_log_append(struct log *log, const struct log_batch *batch, bool *begun);
+enum es_status __wrap_log_append(struct log *log, const struct log_batch *batch, bool *begun)
+{
+    return step(APPEND) ? __real_log_append(log, batch, begun) : ES_E_IO;
+}
+
+enum es_status __real_log_sync(struct log *log);
+enum es_status __wrap_log_sync(struct log *log);
+enum es_status __wrap_log_sync(struct log *log)
+{
+    return step(SYNC) ? __real_log_sync(log) : ES_E_IO;
+}
+
+enum es_status __real_store_apply(struct store *store, const struct store_batch *batch,
+                                  enum store_apply_mode mode);
+enum es_status __wrap_store_apply(struct store *store, const struct store_batch *batch,
+                                  enum store_apply_mode mode);
+enum es_status __wrap_store_apply(struct store *store, const struct store_batch *batch,
+                                  enum store_apply_mode mode)
+{
+    return step(APPLY) ? __real_store_apply(store, batch, mode) : ES_E_IO;
+}
+
+void __real_es_control_set_cursor(struct es_control *control, uint32_t index, uint64_t cursor);
+void __wrap_es_control_set_cursor(struct es_control *control, uint32_t index, uint64_t cursor);
+void __wrap_es_control_set_cursor(struct es_control *control, uint32_t index, uint64_t cursor)
+{
+    if (step(CURSOR)) {
+        __real_es_control_set_cursor(control, index, cursor);
+    }
+}
+
+void __real_es_control_advance_lane(struct es_control *control, uint32_t index,
+                                    uint64_t last_sequence, uint32_t next_offset);
+void __wrap_es_control_advance_lane(struct es_control *control, uint32_t index,
+                                    uint64_t last_sequence, uint32_t next_offset);
+void __wrap_es_control_advance_lane(struct es_control *control, uint32_t index,
+                                    uint64_t last_sequence, uint32_t next_offset)
+{
+    if (!watch.is_broken) {
+        __real_es_control_advance_lane(control, index, last_sequence, next_offset);
+    }
+}
+
+void __real_es_control_set_head(struct es_control *control, const struct es_control_head *head);
+void __wrap_es_control_set_head(struct es_control *control, const struct es_control_head *head);
+void __wrap_es_control_set_head(struct es_control *control, const struct es_control_head *head)
+{
+    if (step(HEAD)) {
+        __real_es_control_set_head(control, head);
+    }
+}
+
+void __real_es_ring_free(struct es_ring_reader *reader, uint64_t cursor);
+void __wrap_es_ring_free(struct es_ring_reader *reader, uint64_t cursor);
+void __wrap_es_ring_free(struct es_ring_reader *reader, uint64_t cursor)
+{
+    if (step(FREE)) {
+        __real_es_ring_free(reader, cursor);
+    }
+}
+
+void __real_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence);
+void __wrap_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence);
+void __wrap_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence)
+{
+    if (step(ACK)) {
+        __real_es_lane_ack(reader, sequence);
+    }
+}
+
+void __real_es_lane_wake(struct es_lane_reader *reader);
+void __wrap_es_lane_wake(struct es_lane_reader *reader);
+void __wrap_es_lane_wake(struct es_lane_reader *reader)
+{
+    if (step(WAKE)) {
+        __real_es_lane_wake(reader);
+    }
+}
+
+/* ---- helpers ------------------------------------------------------------- */
+
+static int setup(void **state)
+{
+    static struct commit_parts parts;
+
+    watch_reset(NO_STEP);
+    commit_parts_make(&parts, 64);
+    *state = &parts;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    watch_reset(NO_STEP);
+    commit_parts_remove(*state);
+    return 0;
+}
+
+/* The number in the payload of an event; 0: there is no such event. */
+static uint64_t number_of(struct commit_parts *parts, const char *stream, uint64_t sequence)
+{
+    struct store_buffer value = {0};
+    struct es_event_view view;
+    struct es_key key;
+    uint64_t number = 0;
+    enum es_status status = ES_OK;
+
+    es_key_event(es_text_of(stream), sequence, &key);
+    status = store_get(parts->startup.store, NULL, STORE_EVENTS,
+                       (struct store_slice){key.bytes, key.size}, &value);
+    assert_true(status == ES_OK || status == ES_NOT_FOUND);
+    if (status == ES_OK) {
+        assert_int_equal(es_envelope_decode(value.bytes, value.size, &view), ES_OK);
+        assert_int_equal(view.event.payload.size, sizeof number);
+        memcpy(&number, view.event.payload.data, sizeof number);
+    }
+    store_buffer_deinit(&value);
+    return number;
+}
+
+static struct es_lane_result collect(struct parts_producer *producer)
+{
+    struct es_lane_result result;
+
+    assert_int_equal(es_lane_collect(&producer->writer, &result), ES_OK);
+    return result;
+}
+
+/* ---- tests --------------------------------------------------------------- */
+
+static void steps_happen_in_the_one_order(void **state)
+{
+    static const enum step wanted[] = {APPEND, SYNC, APPLY, CURSOR, HEAD, FREE, ACK, WAKE};
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+
+    parts_attach(parts, &producer);
+    assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 1, true), ES_OK);
+    watch_reset(NO_STEP);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+
+    assert_int_equal(watch.count, sizeof wanted / sizeof wanted[0]);
+    assert_memory_equal(watch.calls, wanted, sizeof wanted);
+    assert_int_equal(parts->published_events, 1);
+    parts_detach(&producer);
+}
+
+static void answers_come_in_order_with_what_was_assigned(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+    struct es_lane_result result;
+
+    parts_attach(parts, &producer);
+    assert_int_equal(parts_publish(&producer, ORDERS, 0, 1, true), ES_OK);
+    assert_int_equal(parts_publish(&producer, ORDERS, 0, 2, true), ES_OK);
+    assert_int_equal(parts_publish(&producer, ORDERS, 1, 3, true), ES_OK);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+
+    result = collect(&producer);
+    assert_int_equal(result.status, ES_OK);
+    assert_int_equal(result.stream_sequence, 1);
+    assert_int_equal(result.commit_number, 1);
+    assert_memory_equal(result.store_hash, committer_end(parts->committer)->store_hash,
+                        ES_HASH_SIZE);
+    result = collect(&producer);
+    assert_int_equal(result.status, ES_CONFLICT);
+    assert_int_equal(result.commit_number, 0);
+    result = collect(&producer);
+    assert_int_equal(result.stream_sequence, 2);
+    assert_int_equal(result.position, 2);
+    assert_int_equal(number_of(parts, ORDERS, 2), 3);
+    parts_detach(&producer);
+}
+
+/* A batch of refusals alone: its reasons reveal heads, so it is written before it
+ * is told; but it needs no sync. */
+static void refusals_are_told_after_they_are_written(void **state)
+{
+    static const enum step wanted[] = {APPEND, APPLY, CURSOR, HEAD, FREE, ACK, WAKE};
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+
+    parts_attach(parts, &producer);
+    assert_int_equal(parts_publish(&producer, ORDERS, 5, 1, true), ES_OK);
+    watch_reset(NO_STEP);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+
+    assert_int_equal(watch.count, sizeof wanted / sizeof wanted[0]);
+    assert_memory_equal(watch.calls, wanted, sizeof wanted);
+    assert_int_equal(collect(&producer).status, ES_CONFLICT);
+    parts_detach(&producer);
+}
+
+/* The broker is killed before each of its steps in turn. The next one must have
+ * every accepted record exactly once, and every record exactly one answer; a
+ * refusal must not turn into a stored event. */
+static void a_kill_before_any_step_loses_and_repeats_nothing(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+    uint64_t sequence = 0;
+
+    parts_attach(parts, &producer);
+    for (int broken = APPEND; broken < STEP_COUNT; broken++) {
+        struct es_lane_result result;
+
+        watch_reset((enum step)broken);
+        assert_int_equal(parts_publish(&producer, ORDERS, (int64_t)sequence, 100 + sequence, true),
+                         ES_OK);
+        assert_int_equal(parts_publish(&producer, ORDERS, (int64_t)sequence, 999, true), ES_OK);
+        (void)commit_parts_round(parts, 1);
+        assert_true(watch.is_broken);
+        commit_parts_drop(parts);
+
+        watch_reset(NO_STEP);
+        assert_int_equal(commit_parts_open(parts), ES_OK);
+        assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+        sequence++;
+        result = collect(&producer);
+        assert_int_equal(result.status, ES_OK);
+        assert_int_equal(result.stream_sequence, sequence);
+        assert_int_equal(collect(&producer).status, ES_CONFLICT);
+        assert_int_equal(es_lane_collect(&producer.writer, &result), ES_EMPTY);
+        assert_int_equal(number_of(parts, ORDERS, sequence), 99 + sequence);
+        assert_int_equal(number_of(parts, ORDERS, sequence + 1), 0);
+    }
+    assert_int_equal(committer_end(parts->committer)->position, STEP_COUNT);
+    parts_detach(&producer);
+}
+
+/* A failed write or sync: nobody is told anything. */
+static void nobody_is_told_of_a_batch_that_failed(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+    struct es_lane_result result;
+
+    parts_attach(parts, &producer);
+    assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 1, true), ES_OK);
+    watch_reset(SYNC);
+    assert_int_equal(commit_parts_round(parts, 1), ES_E_IO);
+    assert_int_equal(es_lane_collect(&producer.writer, &result), ES_EMPTY);
+    assert_int_equal(parts->published_events, 0);
+    assert_int_equal(number_of(parts, ORDERS, 1), 0);
+    parts_detach(&producer);
+}
+
+/* Segments of 64 KiB are used over and over while the broker is killed again and
+ * again: every event is there, once, in order. */
+static void segments_are_reused_hundreds_of_times(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producers[3];
+    uint64_t counts[3] = {0};
+    uint64_t begun = 0;
+    struct prng prng;
+
+    prng_begin(&prng, "segments reused");
+    for (int i = 0; i < 3; i++) {
+        parts_attach(parts, &producers[i]);
+    }
+    for (int round = 0; begun < 300; round++) {
+        for (int burst = 0; burst < 24; burst++) {
+            uint64_t which = prng_below(&prng, 3);
+            char stream[40];
+            struct es_lane_result result;
+
+            while (es_lane_collect(&producers[which].writer, &result) == ES_OK) {
+                assert_int_equal(result.status, ES_OK);
+            }
+            snprintf(stream, sizeof stream, "prod:main:L0:lane:M%d", (int)which);
+            if (parts_publish(&producers[which], stream, PARTS_ANY, counts[which] + 1,
+                              !prng_one_in(&prng, 50)) == ES_OK) {
+                counts[which]++;
+            }
+        }
+        assert_int_equal(commit_parts_round(parts, (int64_t)round * LATER_NS), ES_OK);
+        if (round % 997 == 996) {
+            begun += counter_get(&parts->counters.log_segments_begun);
+            memset(&parts->counters, 0, sizeof parts->counters);
+            commit_parts_drop(parts);
+            assert_int_equal(commit_parts_open(parts), ES_OK);
+        }
+    }
+    for (int tries = 0; tries < 4; tries++) {
+        assert_int_equal(commit_parts_round(parts, (INT64_C(1) << 61) + tries * LATER_NS), ES_OK);
+    }
+    for (int i = 0; i < 3; i++) {
+        char stream[40];
+
+        snprintf(stream, sizeof stream, "prod:main:L0:lane:M%d", i);
+        for (uint64_t sequence = 1; sequence <= counts[i]; sequence++) {
+            assert_int_equal(number_of(parts, stream, sequence), sequence);
+        }
+        assert_int_equal(number_of(parts, stream, counts[i] + 1), 0);
+        parts_detach(&producers[i]);
+    }
+}
+
+/* A producer that died between publishing and placing its ticket. */
+static void a_record_without_ticket_is_swept(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+    struct es_lane_result result;
+
+    parts_attach(parts, &producer);
+    assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 1, false), ES_OK);
+    assert_int_equal(commit_parts_round(parts, LATER_NS), ES_OK);
+    assert_int_equal(es_lane_collect(&producer.writer, &result), ES_EMPTY);
+    assert_int_equal(commit_parts_round(parts, LATER_NS + SWEEP_INTERVAL_NS), ES_OK);
+    assert_int_equal(collect(&producer).status, ES_OK);
+    parts_detach(&producer);
+}
+
+/* A lost ticket is made up for by the next one of that lane, in the lane's order. */
+static void a_later_ticket_brings_the_records_before_it(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+
+    parts_attach(parts, &producer);
+    assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 1, false), ES_OK);
+    assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 2, true), ES_OK);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    assert_int_equal(number_of(parts, ORDERS, 1), 1);
+    assert_int_equal(number_of(parts, ORDERS, 2), 2);
+    parts_detach(&producer);
+}
+
+static void a_lane_that_breaks_a_rule_is_cut_off_alone(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer good;
+    struct parts_producer bad;
+    struct es_lane_result result;
+
+    parts_attach(parts, &good);
+    parts_attach(parts, &bad);
+    assert_int_equal(parts_publish(&bad, STOCK, PARTS_ANY, 1, true), ES_OK);
+    memset(bad.writer.arena + 8, 0xFF, 8); /* another incarnation */
+    assert_int_equal(parts_publish(&good, ORDERS, PARTS_ANY, 1, true), ES_OK);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    lanes_tidy(parts->lanes);
+
+    assert_int_equal(collect(&good).status, ES_OK);
+    assert_int_equal(es_lane_collect(&bad.writer, &result), ES_EMPTY);
+    assert_int_equal(counter_get(&parts->counters.lanes_evicted), 1);
+    assert_null(lanes_lane(parts->lanes, bad.attachment.lane_index));
+    assert_int_equal(number_of(parts, STOCK, 1), 0);
+    parts_detach(&good);
+    parts_detach(&bad);
+}
+
+static void memory_that_is_taken_away_costs_only_its_lane(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer good;
+    struct parts_producer bad;
+
+    assert_int_equal(es_fault_install(), ES_OK);
+    parts_attach(parts, &good);
+    parts_attach(parts, &bad);
+    assert_int_equal(parts_publish(&bad, STOCK, PARTS_ANY, 1, true), ES_OK);
+    assert_int_equal(ftruncate(bad.lane_segment.fd, 0), 0);
+    assert_int_equal(parts_publish(&good, ORDERS, PARTS_ANY, 1, true), ES_OK);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    lanes_check_faults(parts->lanes);
+    lanes_tidy(parts->lanes);
+
+    assert_int_equal(collect(&good).status, ES_OK);
+    assert_null(lanes_lane(parts->lanes, bad.attachment.lane_index));
+    parts_detach(&good);
+    parts_detach(&bad);
+}
+
+/* What a lane has published is committed after its owner's death; then, and not
+ * before, its number is free again. */
+static void a_lane_is_taken_back_when_it_is_answered(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+    struct parts_producer next;
+
+    parts_attach(parts, &producer);
+    assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 1, true), ES_OK);
+    lanes_owner_gone(parts->lanes, producer.attachment.lane_index, producer.attachment.incarnation);
+    lanes_tidy(parts->lanes);
+    assert_non_null(lanes_lane(parts->lanes, producer.attachment.lane_index));
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    lanes_tidy(parts->lanes);
+    assert_null(lanes_lane(parts->lanes, producer.attachment.lane_index));
+    assert_int_equal(number_of(parts, ORDERS, 1), 1);
+
+    parts_attach(parts, &next);
+    assert_int_equal(next.attachment.lane_index, producer.attachment.lane_index);
+    assert_true(next.attachment.incarnation > producer.attachment.incarnation);
+    parts_detach(&producer);
+    parts_detach(&next);
+}
+
+#define PATH_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PATH_TEST(steps_happen_in_the_one_order),
+        PATH_TEST(answers_come_in_order_with_what_was_assigned),
+        PATH_TEST(refusals_are_told_after_they_are_written),
+        PATH_TEST(a_kill_before_any_step_loses_and_repeats_nothing),
+        PATH_TEST(nobody_is_told_of_a_batch_that_failed),
+        PATH_TEST(segments_are_reused_hundreds_of_times),
+        PATH_TEST(a_record_without_ticket_is_swept),
+        PATH_TEST(a_later_ticket_brings_the_records_before_it),
+        PATH_TEST(a_lane_that_breaks_a_rule_is_cut_off_alone),
+        PATH_TEST(memory_that_is_taken_away_costs_only_its_lane),
+        PATH_TEST(a_lane_is_taken_back_when_it_is_answered),
+    };
+
+    logger_set_level(LOGGER_ERROR);
+    es_hash_warm_up();
+    return cmocka_run_group_tests_name("commit path", tests, NULL, NULL);
+}
