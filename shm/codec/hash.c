@@ -61,18 +61,20 @@ void es_hex_encode(const void *bytes, size_t size, char *ret_hex)
     }
 }
 
-static int digit_value(char digit)
+#define NO_DIGIT 0xFFU
+
+static unsigned int digit_value(char digit)
 {
     if (digit >= '0' && digit <= '9') {
-        return digit - '0';
+        return (unsigned int)(digit - '0');
     }
     if (digit >= 'a' && digit <= 'f') {
-        return digit - 'a' + 10;
+        return (unsigned int)(digit - 'a' + 10);
     }
     if (digit >= 'A' && digit <= 'F') {
-        return digit - 'A' + 10;
+        return (unsigned int)(digit - 'A' + 10);
     }
-    return -1;
+    return NO_DIGIT;
 }
 
 bool es_hex_decode(struct es_text hex, void *ret_bytes, size_t size)
@@ -83,7 +85,7 @@ bool es_hex_decode(struct es_text hex, void *ret_bytes, size_t size)
         return false;
     }
     for (uint32_t i = 0; i < hex.size; i++) {
-        if (digit_value(hex.data[i]) < 0) {
+        if (digit_value(hex.data[i]) == NO_DIGIT) {
             return false;
         }
     }

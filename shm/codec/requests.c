@@ -376,10 +376,22 @@ static void arguments_read(struct reading *reading, struct es_request *request)
     }
 }
 
+/* What can be told of a request before its arguments are read. */
+static enum es_reason frame_check(const struct es_unpack *unpack, uint64_t verb, uint32_t count)
+{
+    if (!es_unpack_ok(unpack)) {
+        return ES_REASON_MALFORMED;
+    }
+    if (verb == 0 || verb > VERB_MAX) {
+        return ES_REASON_REQUEST_UNKNOWN;
+    }
+    return count == request_counts[verb] ? ES_REASON_NONE : ES_REASON_MALFORMED;
+}
+
 enum es_status es_request_decode(struct es_bytes bytes, struct es_request *ret_request,
                                  enum es_reason *ret_reason)
 {
-    struct reading reading = {.reason = ES_REASON_NONE};
+    struct reading reading;
     struct es_request request;
 
     es_unpack_init(&reading.unpack, bytes.data, bytes.size);
@@ -390,13 +402,8 @@ enum es_status es_request_decode(struct es_bytes bytes, struct es_request *ret_r
         return ES_E_VERSION;
     }
     uint64_t verb = es_unpack_uint(&reading.unpack);
-    if (!es_unpack_ok(&reading.unpack)) {
-        reading.reason = ES_REASON_MALFORMED;
-    } else if (verb == 0 || verb > VERB_MAX) {
-        reading.reason = ES_REASON_REQUEST_UNKNOWN;
-    } else if (count != request_counts[verb]) {
-        reading.reason = ES_REASON_MALFORMED;
-    } else {
+    reading.reason = frame_check(&reading.unpack, verb, count);
+    if (reading.reason == ES_REASON_NONE) {
         request.verb = (enum es_verb)verb;
         arguments_read(&reading, &request);
     }

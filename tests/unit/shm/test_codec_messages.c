@@ -355,7 +355,8 @@ static void a_long_message_is_cut_between_characters(void **state)
 
     (void)state;
     memset(message, 'x', sizeof message - 1);
-    memcpy(message + ES_REPLY_MESSAGE_MAX - 1, "\xC3\xA9", 2);
+    message[ES_REPLY_MESSAGE_MAX - 1] = (char)0xC3; /* an e with an accent, in two bytes */
+    message[ES_REPLY_MESSAGE_MAX] = (char)0xA9;
     es_pack_init(&pack, bytes, sizeof bytes);
     es_reply_refuse(&pack, ES_E_IO, 7, message);
     assert_int_equal(es_pack_finish(&pack, &size), ES_OK);
