@@ -95,30 +95,31 @@ static enum es_status head_of_nothing(struct reader *reader)
     return ES_OK;
 }
 
+/* From the key, and the store hash from the record, which is damaged if that fails. */
 static enum es_status head_of_last_commit(struct reader *reader)
 {
     struct store_slice key = store_iterator_key(reader->commits);
     struct store_slice value = store_iterator_value(reader->commits);
-    struct reader_head head = {0};
+    struct reader_head *head = &reader->head;
     struct es_commit_view view;
     enum es_status status = es_key_commit_parse(es_bytes_make(key.bytes, (uint32_t)key.size),
-                                                &head.position, &head.commit_number);
+                                                &head->position, &head->commit_number);
 
     if (status == ES_OK) {
         status = es_commit_decode(value.bytes, value.size, &view);
     }
-    if (status != ES_OK || view.commit_number != head.commit_number ||
-        es_commit_last_position(&view) != head.position) {
+    if (status != ES_OK || view.commit_number != head->commit_number ||
+        es_commit_last_position(&view) != head->position) {
         return reader_damage(
             reader, "the last commit record, %" PRIu64 " at position %" PRIu64 ", is damaged",
-            head.commit_number, head.position);
+            head->commit_number, head->position);
     }
-    memcpy(head.store_hash, view.store_hash, ES_HASH_SIZE);
-    reader->head = head;
+    memcpy(head->store_hash, view.store_hash, ES_HASH_SIZE);
     return ES_OK;
 }
 
-enum es_status reader_begin(struct reader *reader)
+/* Everything but what the last commit record says. */
+static enum es_status begin(struct reader *reader)
 {
     enum es_status status = ES_OK;
 
@@ -132,12 +133,35 @@ enum es_status reader_begin(struct reader *reader)
     }
     if (status == ES_OK) {
         store_iterator_seek_last(reader->commits);
-        if (store_iterator_valid(reader->commits)) {
-            status = head_of_last_commit(reader);
-        } else {
-            status = store_iterator_status(reader->commits);
-            status = status == ES_OK ? head_of_nothing(reader) : status;
-        }
+    }
+    return status;
+}
+
+enum es_status reader_begin(struct reader *reader)
+{
+    enum es_status status = begin(reader);
+
+    if (status == ES_OK && store_iterator_valid(reader->commits)) {
+        status = head_of_last_commit(reader);
+    } else if (status == ES_OK) {
+        status = store_iterator_status(reader->commits);
+        status = status == ES_OK ? head_of_nothing(reader) : status;
+    }
+    if (status != ES_OK) {
+        reader_end(reader);
+    }
+    return status;
+}
+
+enum es_status reader_begin_unchecked(struct reader *reader)
+{
+    enum es_status status = begin(reader);
+
+    if (status == ES_OK && store_iterator_valid(reader->commits)) {
+        status = head_of_last_commit(reader);
+        status = status == ES_E_CORRUPT ? ES_OK : status;
+    } else if (status == ES_OK) {
+        status = store_iterator_status(reader->commits);
     }
     if (status != ES_OK) {
         reader_end(reader);

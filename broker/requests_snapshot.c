@@ -1,57 +1,11 @@
 #include <string.h>
 
 #include "broker/request_worker.h"
-#include "shm/codec/envelope.h"
-#include "shm/codec/snapshot_value.h"
+#include "broker/stored_snapshot.h"
 
 enum {
     SNAPSHOTS_LOOKED_AT_MAX = 65536
 }; /* of other projections, for one load */
-
-/* ---- what a stored snapshot says, and whether it holds ---- */
-
-struct stored_snapshot {
-    struct es_text stream;
-    uint64_t tick;
-    uint64_t sequence;
-    struct es_text projection;
-    struct es_snapshot_value value;
-    bool readable; /* the value could be decoded */
-};
-
-/* From key and value; ES_E_CORRUPT: not even the key can be read. */
-static enum es_status stored_read(const struct store_iterator *iterator,
-                                  struct stored_snapshot *ret_stored)
-{
-    struct store_slice key = store_iterator_key(iterator);
-    struct store_slice bytes = store_iterator_value(iterator);
-    struct stored_snapshot stored = {.readable = false};
-    enum es_status status =
-        es_key_snapshot_parse(es_bytes_make(key.bytes, (uint32_t)key.size), &stored.stream,
-                              &stored.tick, &stored.sequence, &stored.projection);
-
-    if (status == ES_OK) {
-        stored.readable = es_snapshot_value_decode(bytes.bytes, bytes.size, &stored.value) == ES_OK;
-        *ret_stored = stored;
-    }
-    return status;
-}
-
-/* Key and value agree, the state is what it was, and the event is there and the same. */
-static bool is_valid(struct request_worker *worker, const struct stored_snapshot *stored)
-{
-    const struct es_snapshot_value *value = &stored->value;
-    struct reader_event event;
-    struct es_event_view view;
-
-    return stored->readable && value->tick == stored->tick &&
-           (stored->projection.size == 0 || value->sequence == stored->sequence) &&
-           es_text_equal(value->projection, stored->projection) &&
-           es_snapshot_value_verify(value) == ES_OK &&
-           reader_event(worker->reader, stored->stream, value->sequence, false, &event) == ES_OK &&
-           es_envelope_decode(event.envelope.data, event.envelope.size, &view) == ES_OK &&
-           memcmp(view.hash, value->event_hash, ES_HASH_SIZE) == 0;
-}
 
 static struct es_snapshot_item item_of(const struct stored_snapshot *stored, bool valid)
 {
@@ -138,7 +92,7 @@ static enum es_status saved_reply(struct request_worker *worker,
     }
     stored.readable =
         es_snapshot_value_decode(worker->value.bytes, worker->value.size, &stored.value) == ES_OK;
-    item = item_of(&stored, is_valid(worker, &stored));
+    item = item_of(&stored, stored_snapshot_flaw(worker->reader, &stored) == NULL);
     request_reply_begin(worker, &pack, 1);
     es_snapshot_item_write(&pack, &item);
     return request_reply_end(worker, &pack, ret_reply);
@@ -229,8 +183,10 @@ static enum es_status load_newest(struct request_worker *worker, struct store_it
     for (uint32_t i = 0; i < SNAPSHOTS_LOOKED_AT_MAX && store_iterator_valid(iterator); i++) {
         struct stored_snapshot stored;
 
-        if (stored_read(iterator, &stored) == ES_OK &&
-            es_text_equal(stored.projection, projection) && is_valid(worker, &stored)) {
+        if (stored_snapshot_read(store_iterator_key(iterator), store_iterator_value(iterator),
+                                 &stored) == ES_OK &&
+            es_text_equal(stored.projection, projection) &&
+            stored_snapshot_flaw(worker->reader, &stored) == NULL) {
             return loaded_reply(worker, &stored, ret_reply);
         }
         store_iterator_prev(iterator);
@@ -301,8 +257,10 @@ enum es_status request_snapshot_list(struct request_worker *worker,
         struct store_slice key = store_iterator_key(iterator);
         struct stored_snapshot stored;
 
-        if (stored_read(iterator, &stored) == ES_OK) {
-            struct es_snapshot_item item = item_of(&stored, is_valid(worker, &stored));
+        if (stored_snapshot_read(store_iterator_key(iterator), store_iterator_value(iterator),
+                                 &stored) == ES_OK) {
+            struct es_snapshot_item item =
+                item_of(&stored, stored_snapshot_flaw(worker->reader, &stored) == NULL);
 
             es_snapshot_item_write(&page.pack, &item);
             es_page_count(&page);
