@@ -1,0 +1,380 @@
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "broker/limits.h"
+#include "broker/logger.h"
+#include "shm/codec/hash.h"
+#include "shm/codec/store_key.h"
+#include "shm/codec/store_value.h"
+#include "tests/support/commit_parts.h"
+
+#define ORDERS "prod:main:L0:orders:M1"
+#define COMMAND_BYTES 1024
+
+static int setup(void **state)
+{
+    static struct commit_parts parts;
+
+    commit_parts_make(&parts, 64);
+    *state = &parts;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    commit_parts_remove(*state);
+    return 0;
+}
+
+static void path_of(const struct commit_parts *parts, const char *name, char ret_path[512])
+{
+    snprintf(ret_path, 512, "%s/%s", parts->root, name);
+}
+
+/* cp -a: what a user would do. */
+static void copy(const struct commit_parts *parts, const char *from, const char *to)
+{
+    char command[COMMAND_BYTES];
+    FILE *pipe = NULL;
+
+    snprintf(command, sizeof command, "rm -rf '%s/%s' && cp -a '%s/%s' '%s/%s'", parts->root, to,
+             parts->root, from, parts->root, to);
+    pipe = popen(command, "re");
+    assert_non_null(pipe);
+    assert_int_equal(pclose(pipe), 0);
+}
+
+/* A digest of every byte below the data directory, to show that a refusal changes none. */
+static void digest(const struct commit_parts *parts, char ret_text[128])
+{
+    char command[COMMAND_BYTES];
+    FILE *pipe = NULL;
+
+    snprintf(command, sizeof command,
+             "cd '%s/data' && find log rocksdb anchor -type f | sort | xargs b2sum | b2sum",
+             parts->root);
+    pipe = popen(command, "re");
+    assert_non_null(pipe);
+    assert_non_null(fgets(ret_text, 128, pipe));
+    assert_int_equal(pclose(pipe), 0);
+}
+
+static void append(struct commit_parts *parts, struct parts_producer *producer, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        struct es_lane_result result;
+
+        assert_int_equal(parts_publish(producer, ORDERS, PARTS_ANY, i, true), ES_OK);
+        assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+        assert_int_equal(es_lane_collect(&producer->writer, &result), ES_OK);
+        assert_int_equal(result.status, ES_OK);
+    }
+}
+
+static void overwrite(const struct commit_parts *parts, const char *name, off_t offset,
+                      const void *bytes, size_t size)
+{
+    char path[512];
+    int fd = -1;
+
+    path_of(parts, name, path);
+    fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, bytes, size, offset), size);
+    close(fd);
+}
+
+static void a_killed_broker_goes_on_where_it_was(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+    struct history_point before;
+
+    parts_attach(parts, &producer);
+    append(parts, &producer, 50);
+    before = *committer_end(parts->committer);
+    commit_parts_drop(parts);
+
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    assert_int_equal(parts->startup.end.position, 50);
+    assert_int_equal(parts->startup.end.batch_number, before.batch_number);
+    assert_memory_equal(parts->startup.end.store_hash, before.store_hash, ES_HASH_SIZE);
+    assert_int_equal(parts->startup.state.start_number, 2);
+    assert_true(parts->startup.remains.is_usable);
+    append(parts, &producer, 1);
+    parts_detach(&producer);
+}
+
+static void a_start_may_itself_be_cut_short(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+
+    parts_attach(parts, &producer);
+    append(parts, &producer, 20);
+    for (int i = 0; i < 5; i++) {
+        commit_parts_drop(parts);
+        assert_int_equal(commit_parts_open(parts), ES_OK);
+        assert_int_equal(parts->startup.end.position, 20);
+    }
+    append(parts, &producer, 3);
+    parts_detach(&producer);
+}
+
+/* Refused with a status and a sentence; not one byte of the store is changed. */
+static void assert_refused(struct commit_parts *parts, enum es_status wanted, const char *says)
+{
+    char before[128];
+    char after[128];
+
+    digest(parts, before);
+    assert_int_equal(commit_parts_open(parts), wanted);
+    digest(parts, after);
+    assert_string_equal(before, after);
+    if (strstr(parts->why, says) == NULL) {
+        fail_msg("'%s' does not say '%s'", parts->why, says);
+    }
+}
+
+/* An older copy of the whole directory: the control page of this boot knows more. */
+static void an_older_copy_is_refused(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+
+    parts_attach(parts, &producer);
+    append(parts, &producer, 10);
+    commit_parts_drop(parts);
+    copy(parts, "data", "older");
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    append(parts, &producer, 10);
+    commit_parts_drop(parts);
+    copy(parts, "data", "newer");
+    copy(parts, "older", "data");
+
+    assert_refused(parts, ES_E_CORRUPT, "positions 11 to 20");
+    copy(parts, "newer", "data");
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    assert_int_equal(parts->startup.end.position, 20);
+    parts_detach(&producer);
+}
+
+static void files_of_different_times_are_refused(void **state)
+{
+    static const char *const parts_of_store[] = {"log", "rocksdb", "anchor"};
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+    char from[64];
+    char to[64];
+
+    parts_attach(parts, &producer);
+    append(parts, &producer, 10);
+    commit_parts_drop(parts);
+    copy(parts, "data", "older");
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    append(parts, &producer, 400); /* more than the log holds: it has gone round */
+    commit_parts_drop(parts);
+    copy(parts, "data", "newer");
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(from, sizeof from, "older/%s", parts_of_store[i]);
+        snprintf(to, sizeof to, "data/%s", parts_of_store[i]);
+        copy(parts, from, to);
+        assert_refused(parts, ES_E_CORRUPT, "");
+        copy(parts, "newer", "data");
+    }
+    /* The anchor is a witness that can only refuse: an older one is no contradiction. */
+    copy(parts, "older/anchor", "data/anchor");
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    parts_detach(&producer);
+}
+
+static void a_missing_part_is_refused(void **state)
+{
+    static const char *const names[] = {"log", "rocksdb", "anchor", "log/segment-01"};
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+
+    parts_attach(parts, &producer);
+    append(parts, &producer, 10);
+    commit_parts_drop(parts);
+    copy(parts, "data", "whole");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char from[600];
+        char to[600];
+
+        snprintf(from, sizeof from, "%s/data/%s", parts->root, names[i]);
+        snprintf(to, sizeof to, "%s/aside", parts->root);
+        assert_int_equal(rename(from, to), 0);
+        assert_int_equal(commit_parts_open(parts), ES_E_CORRUPT);
+        assert_int_equal(rename(to, from), 0);
+    }
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    assert_int_equal(parts->startup.end.position, 10);
+    parts_detach(&producer);
+}
+
+static void a_newer_format_is_refused(void **state)
+{
+    struct commit_parts *parts = *state;
+    uint8_t value[ES_STORE_VALUE_SIZE_MAX];
+    struct es_store_identity identity = {.format_version = ES_STORE_FORMAT_VERSION + 1};
+    struct store_batch *writes = NULL;
+    struct es_key key;
+    uint32_t size = 0;
+
+    memcpy(identity.store_id, parts->startup.state.store_id, sizeof identity.store_id);
+    assert_int_equal(es_store_identity_encode(&identity, value, sizeof value, &size), ES_OK);
+    es_key_store(&key);
+    assert_int_equal(store_batch_new(&writes), ES_OK);
+    assert_int_equal(store_batch_put(writes, STORE_DEFAULT,
+                                     (struct store_slice){key.bytes, key.size},
+                                     (struct store_slice){value, size}),
+                     ES_OK);
+    assert_int_equal(store_apply(parts->startup.store, writes, STORE_APPLY_LIVE), ES_OK);
+    assert_int_equal(store_flush_all(parts->startup.store), ES_OK);
+    store_batch_free(writes);
+    commit_parts_drop(parts);
+
+    assert_refused(parts, ES_E_VERSION, "newer Eventspine");
+}
+
+static void a_creation_that_was_cut_short_begins_again(void **state)
+{
+    struct commit_parts *parts = *state;
+    char path[512];
+    int fd = -1;
+
+    commit_parts_drop(parts);
+    path_of(parts, "data/creating", path);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    path_of(parts, "data/anchor", path);
+    assert_int_equal(unlink(path), 0);
+
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    assert_int_equal(parts->startup.end.position, 0);
+    assert_int_equal(parts->startup.state.start_number, 1);
+    path_of(parts, "data/creating", path);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void a_directory_of_others_is_refused(void **state)
+{
+    struct commit_parts *parts = *state;
+    char path[512];
+    struct startup_options options = {
+        .data_path = path, .durability = ANCHOR_FSYNC, .geometry = parts->log_geometry};
+    struct startup startup;
+    char link[512];
+
+    path_of(parts, "open", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(chmod(path, 0777), 0);
+    assert_int_equal(startup_open(&options, &parts->counters, &startup, parts->why),
+                     ES_E_PERMISSION);
+    assert_non_null(strstr(parts->why, "chmod go-w"));
+
+    path_of(parts, "link", link);
+    assert_int_equal(symlink("data", link), 0);
+    options.data_path = link;
+    assert_int_equal(startup_open(&options, &parts->counters, &startup, parts->why),
+                     ES_E_PERMISSION);
+    assert_non_null(strstr(parts->why, "not a link"));
+}
+
+static void a_second_broker_is_told_who_has_the_directory(void **state)
+{
+    struct commit_parts *parts = *state;
+    char path[512];
+    char pid[64];
+    struct startup_options options = {
+        .data_path = path, .durability = ANCHOR_FSYNC, .geometry = parts->log_geometry};
+    struct startup startup;
+
+    path_of(parts, "data", path);
+    snprintf(pid, sizeof pid, "process %ld", (long)getpid());
+    assert_int_equal(startup_open(&options, &parts->counters, &startup, parts->why), ES_E_BUSY);
+    assert_non_null(strstr(parts->why, pid));
+}
+
+/* Where the last byte of a file is that is not zero. */
+static off_t last_byte(const char *path)
+{
+    struct stat stat_of_file;
+    uint8_t byte = 0;
+    int fd = open(path, O_RDONLY);
+    off_t at = 0;
+
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &stat_of_file), 0);
+    for (at = stat_of_file.st_size - 1; byte == 0; at--) {
+        assert_true(at > 0);
+        assert_int_equal(pread(fd, &byte, 1, at), 1);
+    }
+    close(fd);
+    return at;
+}
+
+/* The last record torn by a power cut: without anybody who vouches for it the
+ * history ends before it; where the anchor or the control page of this boot
+ * knows of it, it is damage. */
+static void a_torn_tail_is_damage_only_where_somebody_vouches_for_it(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+    uint8_t zeros[40] = {0};
+    char log_path[512];
+    char control_path[512];
+
+    parts_attach(parts, &producer);
+    append(parts, &producer, 4);
+    commit_parts_drop(parts);
+    copy(parts, "data/anchor", "anchor-of-4");
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    append(parts, &producer, 1);
+    assert_int_equal(witness_stop_clean(parts->witness), ES_OK);
+    commit_parts_drop(parts);
+    path_of(parts, "data/log/segment-02", log_path); /* the second start's */
+    overwrite(parts, "data/log/segment-02", last_byte(log_path) - 40, zeros, sizeof zeros);
+
+    assert_refused(parts, ES_E_CORRUPT, "positions 5 to 5"); /* anchor and control page */
+    snprintf(control_path, sizeof control_path, "%s/control", parts->segments);
+    assert_int_equal(unlink(control_path), 0);
+    assert_refused(parts, ES_E_CORRUPT, "positions 5 to 5"); /* the anchor alone */
+    copy(parts, "anchor-of-4", "data/anchor");
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    assert_int_equal(parts->startup.end.position, 4);
+    assert_false(parts->startup.remains.is_usable);
+    parts_detach(&producer);
+}
+
+#define STARTUP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STARTUP_TEST(a_killed_broker_goes_on_where_it_was),
+        STARTUP_TEST(a_start_may_itself_be_cut_short),
+        STARTUP_TEST(an_older_copy_is_refused),
+        STARTUP_TEST(files_of_different_times_are_refused),
+        STARTUP_TEST(a_missing_part_is_refused),
+        STARTUP_TEST(a_newer_format_is_refused),
+        STARTUP_TEST(a_creation_that_was_cut_short_begins_again),
+        STARTUP_TEST(a_directory_of_others_is_refused),
+        STARTUP_TEST(a_second_broker_is_told_who_has_the_directory),
+        STARTUP_TEST(a_torn_tail_is_damage_only_where_somebody_vouches_for_it),
+    };
+
+    logger_set_level(LOGGER_ERROR);
+    es_hash_warm_up();
+    return cmocka_run_group_tests_name("start-up", tests, NULL, NULL);
+}
