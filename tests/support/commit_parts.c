@@ -91,7 +91,7 @@ enum es_status commit_parts_open(struct commit_parts *parts)
     struct committer_config committer = {.counters = &parts->counters,
                                          .publish = note_publication,
                                          .publish_context = parts,
-                                         .syncs_commits = true};
+                                         .syncs_commits = !parts->never_syncs};
     enum es_status status = ES_OK;
 
     snprintf(data, sizeof data, "%s/data", parts->root);

@@ -22,6 +22,7 @@ struct commit_parts {
     int segments_fd;
     struct es_geometry geometry;
     struct log_geometry log_geometry;
+    bool never_syncs; /* durability os, from the next commit_parts_open() on */
     struct counters counters;
     struct startup startup;
     struct lanes *lanes;
