@@ -128,6 +128,10 @@ static void published_events_out_of_order_are_refused(void **state)
     assert_int_equal(read_published("[1 9 7 8 8 [[8 1 5 b1 'new']] 'new' 7]"), ES_EMPTY);
     assert_int_equal(read_published("[1 9 0 1 3 [[3 1 5 b1] [1 2 5 b1]]]"), ES_E_PROTOCOL);
     assert_int_equal(read_published("[1 9 0 1 3 [[1 1 5 b1] [1 2 5 b1]]]"), ES_E_PROTOCOL);
+    assert_int_equal(read_published("[1 9 0 1 4 [[1 1 5 b1] [3 2 5 b1] [2 3 5 b1] [4 4 5 b1]]]"),
+                     ES_E_PROTOCOL);
+    assert_int_equal(read_published("[1 9 0 1 4 [[1 1 5 b1] [3 2 5 b1] [3 3 5 b1] [4 4 5 b1]]]"),
+                     ES_E_PROTOCOL);
     assert_int_equal(read_published("[1 9 0 1 3 [[1 1 5 b1] [2 2 5 b1]]]"), ES_E_PROTOCOL);
     assert_int_equal(read_published("[1 9 0 2 3 [[1 1 5 b1] [3 2 5 b1]]]"), ES_E_PROTOCOL);
     assert_int_equal(read_published("[1 9 1 1 1 [[1 1 5 b1]]]"), ES_E_PROTOCOL);

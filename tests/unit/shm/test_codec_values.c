@@ -163,6 +163,36 @@ static void a_full_last_and_full_epochs_fit_their_announced_sizes(void **state)
     assert_int_equal(es_epochs_decode(bytes, size, &epochs_read), ES_E_CORRUPT);
 }
 
+/* [1, 2, 3, rings, lanes] with as many entries as told; the status of reading it. */
+static enum es_status decode_last_with(uint32_t ring_count, uint32_t lane_count)
+{
+    struct es_last last;
+    struct es_pack pack;
+    uint32_t size = 0;
+
+    es_pack_init(&pack, bytes, sizeof bytes);
+    es_pack_array(&pack, 5);
+    es_pack_raw(&pack, "\1\2\3", 3);
+    es_pack_array(&pack, ring_count);
+    for (uint32_t i = 0; i < ring_count; i++) {
+        es_pack_raw(&pack, "\x92\1\2", 3);
+    }
+    es_pack_array(&pack, lane_count);
+    for (uint32_t i = 0; i < lane_count; i++) {
+        es_pack_raw(&pack, "\x93\1\2\3", 4);
+    }
+    assert_int_equal(es_pack_finish(&pack, &size), ES_OK);
+    return es_last_decode(bytes, size, &last);
+}
+
+static void a_last_with_more_rings_or_lanes_than_there_can_be_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(decode_last_with(ES_LAST_RING_COUNT_MAX, ES_LAST_LANE_COUNT_MAX), ES_OK);
+    assert_int_equal(decode_last_with(ES_LAST_RING_COUNT_MAX + 1, 0), ES_E_CORRUPT);
+    assert_int_equal(decode_last_with(0, ES_LAST_LANE_COUNT_MAX + 1), ES_E_CORRUPT);
+}
+
 /* A pack that has overflowed is not repaired by what follows. */
 static void a_log_body_that_does_not_fit_says_so(void **state)
 {
@@ -319,6 +349,7 @@ int main(void)
         cmocka_unit_test(values_that_break_a_rule_are_refused),
         cmocka_unit_test(bodies_of_log_records_that_break_a_rule_are_refused),
         cmocka_unit_test(a_full_last_and_full_epochs_fit_their_announced_sizes),
+        cmocka_unit_test(a_last_with_more_rings_or_lanes_than_there_can_be_is_refused),
         cmocka_unit_test(a_log_body_that_does_not_fit_says_so),
         cmocka_unit_test(fields_on_disk_are_little_endian_and_bounded),
         cmocka_unit_test(a_cursor_past_its_end_gives_zeros_and_says_so),
