@@ -25,7 +25,9 @@ enum es_status request_submit(struct request_worker *worker, const void *transac
         inbox_submit(config->inbox, transaction, size, flags, worker->uid, timeout_ns, ret_result);
     switch (status) {
     case ES_OK: break;
-    case ES_NOT_SERVING: return request_say(worker, status, "the broker is stopping");
+    case ES_NOT_SERVING:
+        return request_say(worker, status,
+                           "the broker is stopping, or too busy: nothing was stored");
     case ES_FULL: return request_say(worker, status, "too many appends are waiting: try again");
     default:
         return request_say(worker, status,

@@ -97,6 +97,9 @@ void store_builder_commit(struct store_builder *builder)
         memcpy(builder->store_hash, batch->store_hash, ES_HASH_SIZE);
     }
     heads_set_applied(builder->heads, batch->number);
+    if (batch->answer_count > 0) {
+        builder->result = batch->answers[batch->answer_count - 1].result;
+    }
     begin_batch(builder);
 }
 

@@ -28,7 +28,7 @@ struct store_builder {
     uint8_t store_hash[ES_HASH_SIZE];
     uint8_t store_id[ES_STORE_ID_SIZE];
     uint8_t *transaction;
-    struct es_lane_result result; /* of the transaction sent last */
+    struct es_lane_result result; /* of the transaction sent last; whole once it is committed */
 };
 
 /* Takes over 'store', which is empty, or makes one in memory for NULL. */
