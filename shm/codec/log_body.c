@@ -1,5 +1,7 @@
 #include "shm/codec/log_body.h"
 
+#include <assert.h>
+
 #define BODY_COUNT 4U
 
 /* Elements of an operation, by kind. */
@@ -98,10 +100,8 @@ void es_log_body_last(struct es_pack *pack, const struct es_last *last)
     uint8_t bytes[ES_LAST_SIZE_MAX];
     uint32_t size = 0;
 
-    if (es_last_encode(last, bytes, sizeof bytes, &size) != ES_OK) {
-        pack->overflow = true;
-        return;
-    }
+    enum es_status status = es_last_encode(last, bytes, sizeof bytes, &size);
+    assert(status == ES_OK); /* ES_LAST_SIZE_MAX always suffices */
     es_pack_raw(pack, bytes, size);
 }
 

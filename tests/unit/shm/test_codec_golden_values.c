@@ -227,12 +227,17 @@ static void values_of_the_default_family_are_as_kept(void **state)
                            .rings = {{SAMPLE_EPOCH, 70000}},
                            .lanes = {{SAMPLE_INCARNATION, 17, 4096}, {3ULL << 32 | 2, 5, 0}}};
     struct es_last empty = {.batch_number = 10, .commit_number = 2};
+    uint64_t number = 0;
 
     (void)state;
     assert_int_equal(es_category_value_encode(3, built, sizeof built, &size), ES_OK);
     golden_expect("value", "category", built, size);
+    assert_int_equal(es_category_value_decode(built, size, &number), ES_OK);
+    assert_int_equal(number, 3);
     assert_int_equal(es_revision_value_encode(5, built, sizeof built, &size), ES_OK);
     golden_expect("value", "revision", built, size);
+    assert_int_equal(es_revision_value_decode(built, size, &number), ES_OK);
+    assert_int_equal(number, 5);
     memcpy(identity.store_id, sample_store_id, ES_STORE_ID_SIZE);
     assert_int_equal(es_store_identity_encode(&identity, built, sizeof built, &size), ES_OK);
     golden_expect("value", "store", built, size);

@@ -234,6 +234,26 @@ static void replies_that_break_a_rule_are_refused(void **state)
     assert_int_equal(read_reply("~"), ES_E_PROTOCOL);
 }
 
+static bool result_reads(const char *text)
+{
+    struct es_wire_result result;
+    struct es_unpack unpack;
+
+    es_unpack_init(&unpack, bytes, notation_write(text, bytes, sizeof bytes));
+    es_result_read(&unpack, &result);
+    return es_unpack_done(&unpack);
+}
+
+static void results_that_break_a_rule_are_refused(void **state)
+{
+    (void)state;
+    assert_true(result_reads("[7 24 0 0 0 b0 0 b32 0 0 0 'new']"));
+    assert_false(result_reads("[2147483648 24 0 0 0 b0 0 b32 0 0 0]"));
+    assert_false(result_reads("[7 4294967296 0 0 0 b0 0 b32 0 0 0]"));
+    assert_false(result_reads("[7 24 0 0 0 b1 0 b32 0 0 0]"));
+    assert_false(result_reads("[7 24 0 0 0 b0 0 b32 0 0]"));
+}
+
 /* Whatever is left of a reply after a change, no reader goes past its end. */
 static void read_every_way(const uint8_t *changed, size_t size)
 {
@@ -437,6 +457,7 @@ int main(void)
         cmocka_unit_test(more_changed_categories_than_64_are_refused),
         cmocka_unit_test(a_message_without_a_zero_byte_has_no_topic),
         cmocka_unit_test(replies_that_break_a_rule_are_refused),
+        cmocka_unit_test(results_that_break_a_rule_are_refused),
         cmocka_unit_test(changed_replies_are_read_within_their_bounds),
         cmocka_unit_test(a_page_ends_before_it_is_too_large),
         cmocka_unit_test(an_empty_page_takes_one_item_of_any_size_that_the_buffer_holds),
