@@ -78,7 +78,7 @@ ES_MUST_USE enum es_status log_create(struct disk *disk, const struct log_identi
                                       const struct log_geometry *geometry,
                                       const struct log_point *start);
 
-/* ---- Reading: changes no byte until log_begin() ------------------------ */
+/* ---- Reading: no byte becomes another before log_begin() ---------------- */
 
 /*
  * Opens the files and finds the newest valid header. DISK_READ_ONLY is enough
@@ -136,6 +136,10 @@ struct log_ending {
  * batch that others know to be durable: the control page of this boot, the
  * anchor, and `Last` in RocksDB; 0 for nothing. Returns ES_OK with any verdict.
  * What is behind a history that a later segment cut short is not visited.
+ *
+ * Of a log opened DISK_READ_WRITE the records at the end that nothing calls
+ * synced are then written again, the same bytes, and synced. Only now may the
+ * caller flush what it has applied: RocksDB never holds what the log may lose.
  *
  * ES_E_IO: a read failed.
  */

@@ -1,7 +1,8 @@
 /*
  * Reading the commit log back: which segments hold the history after the
  * flushed batch, which records are sound, and whether what ends the history is
- * a torn tail or damage. It changes no byte.
+ * a torn tail or damage. It changes no byte: of a log opened for writing it
+ * writes the last records again as they are (settle_tail()).
  *
  * The rule (DESIGN, Recovery): the first broken record ends the history, and is
  * damage if anything valid calls its batch, or a later one, synced. That can be
@@ -162,6 +163,14 @@ static enum es_status find_batch(struct replay *replay, uint64_t segment_number,
     return ES_EMPTY;
 }
 
+static void vouch(struct replay *replay, uint64_t batch_number, const char *witness)
+{
+    if (batch_number > replay->ending.vouched_batch) {
+        replay->ending.vouched_batch = batch_number;
+        snprintf(replay->ending.what, sizeof replay->ending.what, "%s", witness);
+    }
+}
+
 /*
  * Visits the records of the selected segment from '*offset' while they are
  * sound, in order and below 'end_batch'. ES_EMPTY: it met a record that is not;
@@ -192,20 +201,13 @@ static enum es_status visit_records(struct replay *replay, uint64_t segment_numb
         if (status != ES_OK) {
             return status;
         }
+        vouch(replay, header.durable_batch, "a record of the commit log");
         replay->next_batch++;
         replay->ending.record_count++;
         replay->ending.record_bytes += header.body_bytes;
         *offset += log_record_stride(header.body_bytes);
     }
     return ES_OK;
-}
-
-static void vouch(struct replay *replay, uint64_t batch_number, const char *witness)
-{
-    if (batch_number > replay->ending.vouched_batch) {
-        replay->ending.vouched_batch = batch_number;
-        snprintf(replay->ending.what, sizeof replay->ending.what, "%s", witness);
-    }
 }
 
 /*
@@ -328,13 +330,51 @@ static enum es_status replay_segments(struct replay *replay, bool *ret_begun)
         if (next == NULL) {
             return hear_later_records(replay, number, offset, ret_begun);
         }
+        vouch(replay, end_batch - 1, "the header of a later segment");
         if (replay->next_batch < end_batch) {
-            vouch(replay, end_batch - 1, "the header of a later segment");
             return ES_OK;
         }
         file = next;
     }
     return ES_OK;
+}
+
+/*
+ * The records at the end that nothing vouches for may be in the page cache only,
+ * and clean there if a sync has failed. Before the caller flushes them into
+ * RocksDB they are written again, the same bytes, and synced: or a power cut in
+ * between would leave RocksDB with what the log has lost.
+ */
+static enum es_status settle_tail(struct replay *replay)
+{
+    const struct log_file *file = &replay->log->files[replay->log->newest];
+    uint64_t number = file->header.segment_number;
+    uint64_t offset = LOG_HEADER_PAGE_BYTES;
+    enum es_status status = ES_OK;
+
+    window_select(&replay->window, file);
+    status = find_batch(replay, number, replay->ending.vouched_batch + 1, &offset);
+    for (uint64_t batch = replay->ending.vouched_batch + 1;
+         status == ES_OK && batch < replay->next_batch; batch++) {
+        struct log_record_header header;
+        struct iovec part = {NULL, 0};
+        const uint8_t *bytes = NULL;
+
+        status = header_at(replay, offset, &header);
+        if (status == ES_OK) {
+            part.iov_len = LOG_RECORD_HEADER_BYTES + header.body_bytes;
+            status = window_show(&replay->window, offset, part.iov_len, &bytes);
+        }
+        if (status == ES_OK) {
+            part.iov_base = (void *)(uintptr_t)bytes;
+            status = disk_write(file->file, offset, &part, 1);
+            offset += log_record_stride(header.body_bytes);
+        }
+    }
+    if (status == ES_OK) {
+        status = disk_sync(file->file);
+    }
+    return status == ES_EMPTY ? ES_E_IO : status; /* it was there a moment ago */
 }
 
 static void judge(struct replay *replay, uint64_t durable_floor, bool begun)
@@ -379,6 +419,10 @@ enum es_status log_replay(struct log *log, uint64_t durable_floor, log_record_fn
 
     if (status == ES_OK) {
         status = replay_segments(&replay, &begun);
+    }
+    if (status == ES_OK && log->access == DISK_READ_WRITE &&
+        replay.next_batch > replay.ending.vouched_batch + 1) {
+        status = settle_tail(&replay);
     }
     free(replay.window.bytes);
     if (status != ES_OK) {

@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include "broker/log_format.h"
+#include "shm/codec/cursor.h"
+#include "shm/crc32c.h"
 
 enum {
     FIXTURE_SECRET = 0x5ec5e7
@@ -67,6 +69,8 @@ static enum es_status check_record(void *context, const struct log_record *recor
 
     assert_int_equal(record->batch_number, fixture->last_batch + 1);
     assert_true(record->durable_batch < record->batch_number);
+    /* Not one of the same number from a history that was cut off. */
+    assert_int_equal(record->body_bytes, fixture->sizes[record->batch_number]);
     fill_body(record->batch_number, record->body_bytes, fixture->body);
     assert_memory_equal(record->body, fixture->body, record->body_bytes);
     fixture->last_batch = record->batch_number;
@@ -116,6 +120,8 @@ enum es_status log_fixture_append(struct log_fixture *fixture, size_t size, bool
     enum es_status status = ES_OK;
 
     assert_true(size <= sizeof fixture->body);
+    assert_true(fixture->last_batch + 1 < FIXTURE_BATCHES_MAX);
+    fixture->sizes[fixture->last_batch + 1] = (uint32_t)size;
     fill_body(fixture->last_batch + 1, size, fixture->body);
     fixture->part = (struct iovec){fixture->body, size};
     status = log_append(fixture->log, &batch, ret_begun);
@@ -153,4 +159,14 @@ size_t log_fixture_find(struct log_fixture *fixture, const char *name, uint64_t 
         }
     }
     return 0;
+}
+
+void fixture_make_newer(uint8_t *page)
+{
+    struct es_cursor cursor;
+
+    es_cursor_init(&cursor, page + 8, 4);
+    es_cursor_put_u32(&cursor, LOG_FORMAT + 1);
+    es_cursor_init(&cursor, page + LOG_HEADER_SLOT_BYTES - 4, 4);
+    es_cursor_put_u32(&cursor, es_crc32c(0, page, LOG_HEADER_SLOT_BYTES - 4));
 }

@@ -15,7 +15,8 @@
 enum {
     FIXTURE_SEGMENT_BYTES = 64 * 1024,
     FIXTURE_SEGMENT_COUNT = 3,
-    FIXTURE_EPOCH = 77
+    FIXTURE_EPOCH = 77,
+    FIXTURE_BATCHES_MAX = 16384
 };
 
 struct log_fixture {
@@ -24,6 +25,7 @@ struct log_fixture {
     uint64_t last_batch; /* appended, or found by the last replay */
     uint8_t body[FIXTURE_SEGMENT_BYTES];
     struct iovec part;
+    uint32_t sizes[FIXTURE_BATCHES_MAX]; /* of the body last appended under each number */
 };
 
 /* The state after a batch: what a store hash is in these tests. */
@@ -51,5 +53,8 @@ void log_fixture_commit(struct log_fixture *fixture, size_t size);
 
 /* Offset of the record of 'batch_number' in a file, 0 if it is not there. */
 size_t log_fixture_find(struct log_fixture *fixture, const char *name, uint64_t batch_number);
+
+/* Makes the first header slot of a page one of the next format, and sound. */
+void fixture_make_newer(uint8_t *page);
 
 #endif
