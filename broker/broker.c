@@ -385,7 +385,6 @@ static enum es_status serve(struct broker *broker)
     }
     status = make_questions(broker);
     if (status == ES_OK) {
-        lanes_set_state(broker->lanes, ES_BROKER_SERVING);
         announce(broker);
         control_run(broker->control);
         sd_notify(0, "STOPPING=1");

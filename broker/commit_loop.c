@@ -44,28 +44,35 @@ void commit_loop_stop(struct commit_loop *loop)
     commit_loop_wake(loop);
 }
 
+static bool is_below_reserve(const struct commit_loop *loop, uint64_t *ret_free_bytes)
+{
+    return disk_free_bytes(loop->config.disk, ret_free_bytes) == ES_OK &&
+           *ret_free_bytes < loop->config.reserve_bytes;
+}
+
+static void set_serving(struct commit_loop *loop, bool no_space)
+{
+    loop->no_space = no_space;
+    sequencer_set_no_space(loop->config.sequencer, no_space);
+    lanes_set_state(loop->config.lanes, no_space ? ES_BROKER_READ_ONLY : ES_BROKER_SERVING);
+}
+
 /* Below the reserve nothing is added; as soon as there is room again, it is. */
 static void watch_space(struct commit_loop *loop)
 {
     uint64_t free_bytes = 0;
-    bool no_space = false;
+    bool no_space = is_below_reserve(loop, &free_bytes);
 
-    if (disk_free_bytes(loop->config.disk, &free_bytes) != ES_OK) {
+    if (no_space == loop->no_space) {
         return;
     }
-    no_space = free_bytes < loop->config.reserve_bytes;
-    if (no_space != loop->no_space) {
-        loop->no_space = no_space;
-        sequencer_set_no_space(loop->config.sequencer, no_space);
-        lanes_set_state(loop->config.lanes, no_space ? ES_BROKER_READ_ONLY : ES_BROKER_SERVING);
-        if (no_space) {
-            log_warning("%llu bytes are free, below the reserve of %llu: appends are refused "
-                        "until there is room",
-                        (unsigned long long)free_bytes,
-                        (unsigned long long)loop->config.reserve_bytes);
-        } else {
-            log_info("there is room again: appends are accepted");
-        }
+    set_serving(loop, no_space);
+    if (no_space) {
+        log_warning("%llu bytes are free, below the reserve of %llu: appends are refused until "
+                    "there is room",
+                    (unsigned long long)free_bytes, (unsigned long long)loop->config.reserve_bytes);
+    } else {
+        log_info("there is room again: appends are accepted");
     }
 }
 
@@ -169,6 +176,8 @@ void commit_loop_run(struct commit_loop *loop, const struct commit_loop_config *
     bool is_busy = false;
 
     loop->config = *config;
+    set_serving(loop, false);
+    watch_space(loop);
     while (!atomic_load_explicit(&loop->is_stopping, memory_order_acquire)) {
         if (commit_once(loop)) {
             is_busy = true;
