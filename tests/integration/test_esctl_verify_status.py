@@ -88,7 +88,7 @@ class Verify(Case):
 
         without_anchor = self.copy_of_data()
         os.unlink(os.path.join(without_anchor, "anchor"))
-        self.assertIn("anchor", self.offline(without_anchor, 65))
+        self.assertRegex(self.offline(without_anchor, 65), r"\Ahistory: the anchor ")
 
         without_log = self.copy_of_data()
         shutil.rmtree(os.path.join(without_log, "log"))
@@ -108,15 +108,20 @@ class Verify(Case):
 
 
 class Status(Case):
+    @staticmethod
+    def lasting(names):
+        """Without the lanes, which come and go with their producers."""
+        return [name for name in names if not name.startswith("lanes.")]
+
     def test_settings_and_counters(self):
         before = self.one("status")
         self.append()
         after = self.one("status")
         self.assertEqual(after["events"], before["events"] + 1)
         self.assertEqual(after["durability"], "os")
-        self.assertEqual(list(before), list(after))
+        self.assertEqual(self.lasting(before), self.lasting(after))
         lines = self.esctl("status").splitlines()
-        self.assertEqual([line.split()[0] for line in lines], list(after))
+        self.assertEqual(self.lasting(line.split()[0] for line in lines), self.lasting(after))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ struct offline {
 static void report_history(struct offline *offline)
 {
     const struct damage damage = {.stream = "",
-                                  .kind = ES_FINDING_COMMIT,
+                                  .kind = DAMAGE_OF_HISTORY,
                                   .position = offline->finding.end.position,
                                   .message = offline->why};
 
@@ -172,6 +172,9 @@ static enum es_status check(struct offline *offline)
     offline->report.head_position = offline->finding.end.position;
     offline->why[0] = '\0';
     status = open_store(offline);
+    if (status != ES_OK && !one_history) {
+        return ES_OK; /* nothing there to look at, and the damage is told */
+    }
     if (status == ES_OK && one_history) {
         status = lay_log_over(offline);
     }

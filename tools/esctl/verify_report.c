@@ -25,8 +25,25 @@ static const char *kind_name(uint64_t kind)
     case ES_FINDING_KEY: return "key";
     case ES_FINDING_PRODUCER: return "producer";
     case ES_FINDING_EXTRA: return "extra";
+    case DAMAGE_OF_HISTORY: return "history";
     default: return "other";
     }
+}
+
+/* What means nothing for this damage is left out. */
+static void damage_text(const struct damage *damage)
+{
+    (void)printf("%s", kind_name(damage->kind));
+    if (damage->stream[0] != '\0') {
+        (void)printf(", stream %s", damage->stream);
+    }
+    if (damage->sequence != 0) {
+        (void)printf(", sequence %" PRIu64, damage->sequence);
+    }
+    if (damage->position != 0) {
+        (void)printf(", position %" PRIu64, damage->position);
+    }
+    (void)printf(": %s\n", damage->message);
 }
 
 void verify_report_damage(void *context, const struct damage *damage)
@@ -36,9 +53,7 @@ void verify_report_damage(void *context, const struct damage *damage)
 
     progress_clear(&report->progress);
     if (!report->json) {
-        (void)printf("%s: stream %s, sequence %" PRIu64 ", position %" PRIu64 ": %s\n",
-                     kind_name(damage->kind), damage->stream[0] == '\0' ? "-" : damage->stream,
-                     damage->sequence, damage->position, damage->message);
+        damage_text(damage);
         return;
     }
     json_out_reset(line);

@@ -10,6 +10,9 @@
 #include "tools/esctl/json_out.h"
 #include "tools/esctl/progress.h"
 
+/* A kind beside those of shm/codec/replies.h: log, store and anchor disagree. */
+#define DAMAGE_OF_HISTORY UINT64_MAX
+
 struct verify_report {
     bool json;
     uint64_t head_position; /* for the progress; 0: not known */
