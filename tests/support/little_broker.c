@@ -23,8 +23,13 @@ static void pattern(uint8_t *bytes, uint32_t size, uint64_t incarnation, uint64_
 {
     uint64_t word = incarnation * 31 + sequence * UINT64_C(0x9e3779b97f4a7c15);
 
-    for (uint32_t i = 0; i < size; i++) {
-        bytes[i] = (uint8_t)(word >> (8 * (i % 8))) ^ (uint8_t)i;
+    while (size > 0) {
+        uint32_t part = size < sizeof word ? size : (uint32_t)sizeof word;
+
+        memcpy(bytes, &word, part);
+        word += UINT64_C(0xbf58476d1ce4e5b9);
+        bytes += part;
+        size -= part;
     }
 }
 

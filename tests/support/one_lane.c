@@ -38,8 +38,15 @@ void one_lane_close(struct one_lane *f)
 /* The bytes of record 'sequence': no two records are alike anywhere. */
 void one_lane_pattern(uint8_t *bytes, uint32_t size, uint64_t sequence)
 {
-    for (uint32_t i = 0; i < size; i++) {
-        bytes[i] = (uint8_t)(sequence * 37 + i * 11 + (i >> 8));
+    uint64_t word = sequence * UINT64_C(0x9e3779b97f4a7c15);
+
+    while (size > 0) {
+        uint32_t part = size < sizeof word ? size : (uint32_t)sizeof word;
+
+        memcpy(bytes, &word, part);
+        word += UINT64_C(0xbf58476d1ce4e5b9);
+        bytes += part;
+        size -= part;
     }
 }
 

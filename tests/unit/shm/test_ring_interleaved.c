@@ -149,7 +149,7 @@ static void any_interleaving_gives_the_tickets_in_the_order_they_were_won(void *
         for (uint32_t i = 0; i < PRODUCER_COUNT; i++) {
             producer_begin(&w, &w.producers[i]);
         }
-        for (uint32_t i = 0; i < (slot_count <= 4 ? 9000000u : 2000000u); i++) {
+        for (uint32_t i = 0; i < (slot_count <= 4 ? 6000000u : 1000000u); i++) {
             world_step(&w);
         }
         printf("%u slots: %llu tickets, %llu laps\n", slot_count,
