@@ -433,7 +433,7 @@ static void complete_answers(struct batch *batch, uint64_t epoch)
 }
 
 /* Everything of the body that is not envelopes or operations. */
-static enum es_status encode_frame(struct batch *batch, struct es_last *last)
+static enum es_status encode_frame(struct batch *batch)
 {
     struct batch_memory *memory = batch->memory;
     struct es_pack pack;
@@ -450,9 +450,9 @@ static enum es_status encode_frame(struct batch *batch, struct es_last *last)
     es_log_body_operations(&pack, batch->operation_count);
     memory->operations_header_bytes = (uint32_t)es_pack_size(&pack);
 
-    last->batch_number = batch->number;
-    last->commit_number = batch->commit_number;
-    status = es_last_encode(last, memory->last, sizeof memory->last, &size);
+    batch->progress.batch_number = batch->number;
+    batch->progress.commit_number = batch->commit_number;
+    status = es_last_encode(&batch->progress, memory->last, sizeof memory->last, &size);
     if (status == ES_OK) {
         batch->last = es_bytes_make(memory->last, size);
         batch->operations =
@@ -462,7 +462,7 @@ static enum es_status encode_frame(struct batch *batch, struct es_last *last)
 }
 
 enum es_status batch_close(struct batch *batch, struct heads *heads, uint64_t commit_number,
-                           uint64_t time_us, uint64_t epoch, struct es_last *last)
+                           uint64_t time_us, uint64_t epoch)
 {
     enum es_status status = ES_OK;
     bool has_commit = batch_has_commit(batch);
@@ -478,7 +478,7 @@ enum es_status batch_close(struct batch *batch, struct heads *heads, uint64_t co
         complete_answers(batch, epoch);
     }
     if (status == ES_OK) {
-        status = encode_frame(batch, last);
+        status = encode_frame(batch);
     }
     return status;
 }

@@ -82,6 +82,7 @@ struct batch {
     struct es_bytes record;     /* the encoded commit record; after closing */
     struct es_bytes operations; /* encoded, without array header; after closing */
     struct es_bytes last;       /* encoded; after closing */
+    struct es_last progress;    /* what 'last' says: how far rings and lanes have come */
 
     struct batch_event *events;
     struct batch_run *runs;
@@ -153,12 +154,11 @@ struct batch_answer *batch_add_answer(struct batch *batch);
 /*
  * Nothing more comes: makes the commit record, the category positions, 'Last'
  * and, in the answers that are stored, what only the commit knows.
- * 'commit_number' is used if there is a commit. ES_E_*: the store could not be
- * read, or our own mistake; stop.
+ * 'commit_number' is used if there is a commit; batch->progress is filled in, but
+ * for its numbers. ES_E_*: the store could not be read, or our own mistake; stop.
  */
 ES_MUST_USE enum es_status batch_close(struct batch *batch, struct heads *heads,
-                                       uint64_t commit_number, uint64_t time_us, uint64_t epoch,
-                                       struct es_last *last);
+                                       uint64_t commit_number, uint64_t time_us, uint64_t epoch);
 
 /*
  * Says of each run whether it is the last of its stream and category, with the

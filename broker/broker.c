@@ -35,9 +35,10 @@ struct broker {
     struct commit_loop *loop;
     struct inbox *inbox;
     struct sequencer *sequencer;
-    struct batch *batch;
+    struct batch *batches[COMMIT_LOOP_BATCHES];
     struct drain *drain;
     struct flusher *flusher;
+    struct scribe *scribe;
     struct witness *witness;
     struct committer *committer;
     struct control *control;
@@ -195,15 +196,16 @@ static enum es_status make_commit_path(struct broker *broker)
     struct flusher_config flusher = {startup->store, startup->log, &broker->counters, fail};
     struct witness_config witness = {startup->anchor, startup->log, !broker->options->syncs_commits,
                                      fail};
-    struct committer_config committer = {.log = startup->log,
-                                         .store = startup->store,
+    struct scribe_config scribe = {.log = startup->log,
+                                   .counters = &broker->counters,
+                                   .syncs_commits = broker->options->syncs_commits};
+    struct committer_config committer = {.store = startup->store,
                                          .heads = startup->heads,
                                          .lanes = broker->lanes,
                                          .publish = publish,
                                          .publish_context = broker->publisher,
                                          .counters = &broker->counters,
-                                         .epoch = startup->state.epoch,
-                                         .syncs_commits = broker->options->syncs_commits};
+                                         .epoch = startup->state.epoch};
     enum es_status status = commit_loop_new(&broker->loop);
 
     status = status != ES_OK ? status : inbox_new(commit_loop_wake, broker->loop, &broker->inbox);
@@ -213,9 +215,12 @@ static enum es_status make_commit_path(struct broker *broker)
     drain.sequencer = broker->sequencer;
     status = status != ES_OK ? status : drain_new(&drain, &broker->drain);
     status = status != ES_OK ? status : flusher_new(&flusher, &broker->flusher);
+    scribe.flusher = broker->flusher;
+    status = status != ES_OK ? status : scribe_new(&scribe, &broker->scribe);
     status = status != ES_OK ? status : witness_new(&witness, &startup->state, &broker->witness);
     committer.inbox = broker->inbox;
     committer.flusher = broker->flusher;
+    committer.scribe = broker->scribe;
     committer.witness = broker->witness;
     status =
         status != ES_OK ? status : committer_new(&committer, &startup->end, &broker->committer);
@@ -275,7 +280,8 @@ static void *run_commit_thread(void *context)
                                         .committer = broker->committer,
                                         .sequencer = broker->sequencer,
                                         .lanes = broker->lanes,
-                                        .batch = broker->batch,
+                                        .batches = {broker->batches[0], broker->batches[1]},
+                                        .scribe = broker->scribe,
                                         .counters = &broker->counters,
                                         .disk = broker->startup.directory.disk,
                                         .reserve_bytes = broker->options->reserve_bytes,
@@ -294,9 +300,11 @@ static enum es_status assemble(struct broker *broker)
         const struct log_origin *origin = log_origin(broker->startup.log);
         uint32_t record_max = broker->options->geometry.payload_bytes_max;
 
-        status = batch_new(log_body_bytes_max(&origin->geometry), &broker->batch);
+        for (int i = 0; status == ES_OK && i < COMMIT_LOOP_BATCHES; i++) {
+            status = batch_new(log_body_bytes_max(&origin->geometry), &broker->batches[i]);
+        }
         if (status == ES_OK) {
-            uint32_t batch_max = batch_transaction_bytes_max(broker->batch);
+            uint32_t batch_max = batch_transaction_bytes_max(broker->batches[0]);
 
             broker->transaction_bytes_max = batch_max < record_max ? batch_max : record_max;
         } else {
@@ -353,6 +361,7 @@ static void take_apart(struct broker *broker)
     requests_free(broker->requests);
     committer_free(broker->committer);
     witness_free(broker->witness);
+    scribe_free(broker->scribe);
     flusher_free(broker->flusher);
     drain_free(broker->drain);
     sequencer_free(broker->sequencer);
@@ -361,7 +370,9 @@ static void take_apart(struct broker *broker)
     publisher_free(broker->publisher);
     transport_free(broker->transport);
     lanes_free(broker->lanes);
-    batch_free(broker->batch);
+    for (int i = 0; i < COMMIT_LOOP_BATCHES; i++) {
+        batch_free(broker->batches[i]);
+    }
     startup_close(&broker->startup);
     run_directory_close(&broker->run);
 }

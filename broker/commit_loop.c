@@ -15,6 +15,9 @@ struct commit_loop {
     _Atomic bool is_stopping;
     int64_t housekept_ns;
     bool no_space;
+    struct batch *filling;
+    struct batch *writing; /* handed to the scribe; NULL: nothing is */
+    struct batch *spare;   /* NULL while one is being written */
 };
 
 enum es_status commit_loop_new(struct commit_loop **ret_loop)
@@ -95,24 +98,100 @@ static void keep_house(struct commit_loop *loop, int64_t now_ns)
     counter_set(&loop->config.counters->ring_depth, depth);
 }
 
-/* Fills one batch and commits it. False: nothing waited. */
-static bool commit_once(struct commit_loop *loop)
+static void stop_on_failure(const struct commit_loop *loop, enum es_status status, const char *what)
 {
-    struct batch *batch = loop->config.batch;
-    const char *what = "filling a batch";
-    bool is_full = false;
-    enum es_status status = ES_OK;
-
-    committer_begin_batch(loop->config.committer, batch);
-    status = drain_fill(loop->config.drain, batch, es_monotonic_ns(), &is_full);
-    if (status == ES_OK && drain_needs_commit(loop->config.drain, batch)) {
-        status = committer_commit(loop->config.committer, batch, &what);
-    } else if (status == ES_OK) {
-        return is_full;
-    }
     if (status != ES_OK) {
         loop->config.failed(what, es_status_text(status));
     }
+}
+
+/* Gathers what waits. True: there is something to commit. */
+static bool fill(struct commit_loop *loop, bool *ret_is_full)
+{
+    enum es_status status =
+        drain_fill(loop->config.drain, loop->filling, es_monotonic_ns(), ret_is_full);
+
+    stop_on_failure(loop, status, "filling a batch");
+    return drain_needs_commit(loop->config.drain, loop->filling);
+}
+
+/* The batch that was filled is written by the scribe from now on. */
+static void hand_over(struct commit_loop *loop)
+{
+    struct log_point previous;
+    enum es_status status = committer_seal(loop->config.committer, loop->filling, &previous);
+
+    stop_on_failure(loop, status, "closing a batch");
+    scribe_begin(loop->config.scribe, loop->filling, &previous);
+    loop->writing = loop->filling;
+    loop->filling = NULL;
+}
+
+static void begin_filling(struct commit_loop *loop, struct batch *batch)
+{
+    loop->filling = batch;
+    committer_begin_batch(loop->config.committer, batch);
+}
+
+/* Nothing is being written. A few events are written here and now, for handing
+ * them over would take longer than it gains; more of them by the scribe. */
+static bool commit_first(struct commit_loop *loop)
+{
+    const char *what = "";
+    bool is_full = false;
+
+    if (!fill(loop, &is_full)) {
+        begin_filling(loop, loop->filling);
+        return is_full;
+    }
+    if (loop->filling->event_count < SCRIBE_EVENTS_MIN) {
+        enum es_status status = committer_commit(loop->config.committer, loop->filling, &what);
+
+        stop_on_failure(loop, status, what);
+        begin_filling(loop, loop->filling);
+    } else {
+        struct batch *spare = loop->spare;
+
+        hand_over(loop);
+        loop->spare = NULL;
+        begin_filling(loop, spare);
+    }
+    return true;
+}
+
+/* A batch is being written: gathers the next one meanwhile, and when the disk is
+ * done gives it that one at once; only then is the written one finished, while
+ * the disk is busy again. */
+static void commit_next(struct commit_loop *loop)
+{
+    struct batch *written = loop->writing;
+    struct scribe_outcome outcome;
+    const char *what = "";
+    bool is_full = false;
+    bool has_next = fill(loop, &is_full);
+
+    outcome = scribe_wait(loop->config.scribe);
+    has_next = fill(loop, &is_full) || has_next;
+    loop->writing = NULL;
+    if (has_next && outcome.status == ES_OK) {
+        hand_over(loop);
+    }
+    stop_on_failure(loop, committer_finish(loop->config.committer, written, &outcome, &what), what);
+    if (loop->writing != NULL) {
+        begin_filling(loop, written);
+    } else {
+        loop->spare = written;
+        begin_filling(loop, loop->filling);
+    }
+}
+
+/* False: nothing waited. */
+static bool commit_once(struct commit_loop *loop)
+{
+    if (loop->writing == NULL) {
+        return commit_first(loop);
+    }
+    commit_next(loop);
     return true;
 }
 
@@ -176,6 +255,8 @@ void commit_loop_run(struct commit_loop *loop, const struct commit_loop_config *
     bool is_busy = false;
 
     loop->config = *config;
+    loop->spare = config->batches[1];
+    begin_filling(loop, config->batches[0]);
     set_serving(loop, false);
     watch_space(loop);
     while (!atomic_load_explicit(&loop->is_stopping, memory_order_acquire)) {

@@ -1,7 +1,8 @@
 /*
- * The commit thread's life: fill a batch, commit it, and when nothing waits look
- * again for a moment, then sleep until a bell rings. Group commit needs no timer:
- * what arrives during one fsync is the next batch.
+ * The commit thread's life: fill a batch, have it written, and while the disk is
+ * busy finish the one before and gather the next; when nothing waits look again
+ * for a moment, then sleep until a bell rings. Group commit needs no timer: what
+ * arrives during one fsync is the next batch.
  *
  * Threads. commit_loop_run() is the commit thread. commit_loop_wake() and
  *          commit_loop_stop(): any thread.
@@ -17,6 +18,10 @@
 #include "broker/drain.h"
 #include "broker/sequencer.h"
 
+enum {
+    COMMIT_LOOP_BATCHES = 2
+}; /* one is written while the other is filled */
+
 struct commit_loop;
 
 struct commit_loop_config {
@@ -24,7 +29,8 @@ struct commit_loop_config {
     struct committer *committer;
     struct sequencer *sequencer;
     struct lanes *lanes;
-    struct batch *batch;
+    struct scribe *scribe;
+    struct batch *batches[COMMIT_LOOP_BATCHES];
     struct counters *counters;
     struct disk *disk;                                 /* whose free space is watched */
     uint64_t reserve_bytes;                            /* appends are refused while less is free */

@@ -2,7 +2,7 @@
  * The order, and why:
  *
  *   stage results   into the lanes; nobody looks at them before the ack
- *   log             one write, one fdatasync: from here on the batch is history
+ *   log             one write, one fdatasync (scribe.h): from here on it is history
  *   apply           to the store, so that an ack means that a read sees it
  *   control page    how far each ring and lane has come, for a successor
  *   free slots      of the rings; a successor must not find them freed before
@@ -26,9 +26,9 @@
 
 struct committer {
     struct committer_config config;
-    struct history_point end;
+    struct history_point end;    /* of everything finished */
+    struct history_point sealed; /* of everything sealed */
     struct store_batch *writes;
-    struct es_last last; /* of the batch being committed */
     struct publication_event *events;
 };
 
@@ -43,6 +43,7 @@ enum es_status committer_new(const struct committer_config *config, const struct
     }
     committer->config = *config;
     committer->end = *end;
+    committer->sealed = *end;
     committer->events = malloc(BATCH_EVENTS_MAX * sizeof *committer->events);
     if (committer->events != NULL) {
         status = store_batch_new(&committer->writes);
@@ -71,8 +72,8 @@ const struct history_point *committer_end(const struct committer *committer)
 
 void committer_begin_batch(const struct committer *committer, struct batch *batch)
 {
-    batch_begin(batch, committer->end.batch_number + 1, committer->end.position + 1,
-                committer->end.store_hash);
+    batch_begin(batch, committer->sealed.batch_number + 1, committer->sealed.position + 1,
+                committer->sealed.store_hash);
 }
 
 /* The commit's time never goes backwards, whatever the clock does. */
@@ -83,7 +84,7 @@ static uint64_t commit_time_us(const struct committer *committer)
 
     clock_gettime(CLOCK_REALTIME, &now);
     now_us = (uint64_t)now.tv_sec * 1000000U + (uint64_t)now.tv_nsec / 1000U;
-    return now_us > committer->end.time_us ? now_us : committer->end.time_us;
+    return now_us > committer->sealed.time_us ? now_us : committer->sealed.time_us;
 }
 
 static void stage_results(const struct batch *batch)
@@ -95,63 +96,6 @@ static void stage_results(const struct batch *batch)
             es_lane_stage(&answer->lane->reader, &answer->result);
         }
     }
-}
-
-/* A full log means that RocksDB is behind: everybody waits for its flush. */
-static enum es_status append(struct committer *committer, const struct log_batch *entry,
-                             bool *ret_segment_begun)
-{
-    enum es_status status = log_append(committer->config.log, entry, ret_segment_begun);
-
-    if (status == ES_FULL) {
-        counter_add(&committer->config.counters->log_full_waits, 1);
-        flusher_wait(committer->config.flusher);
-        status = log_append(committer->config.log, entry, ret_segment_begun);
-    }
-    return status == ES_FULL ? ES_E_IO : status;
-}
-
-static enum es_status write_log(struct committer *committer, const struct batch *batch)
-{
-    struct counters *counters = committer->config.counters;
-    struct iovec parts[LOG_BODY_PARTS_MAX];
-    struct log_batch entry = {.previous.batch_number = committer->end.batch_number,
-                              .parts = parts,
-                              .part_count = batch_body(batch, parts)};
-    bool segment_begun = false;
-    enum es_status status = ES_OK;
-
-    memcpy(entry.previous.store_hash, committer->end.store_hash, ES_HASH_SIZE);
-    status = append(committer, &entry, &segment_begun);
-    if (status == ES_OK && segment_begun) {
-        /* Before this batch is applied: the cut is exactly what the old segments hold. */
-        counter_add(&counters->log_segments_begun, 1);
-        status = flusher_begin(committer->config.flusher, &entry.previous);
-    }
-    for (int i = 0; i < entry.part_count; i++) {
-        counter_add(&counters->log_bytes, parts[i].iov_len);
-    }
-    return status;
-}
-
-/* A batch of refusals alone needs no sync: it says only how far the rings have
- * come, and they do not outlive the machine. */
-static enum es_status sync_log(struct committer *committer, const struct batch *batch)
-{
-    struct counters *counters = committer->config.counters;
-    int64_t begun_ns = es_monotonic_ns();
-    uint64_t took_ns = 0;
-    enum es_status status = ES_OK;
-
-    if (!committer->config.syncs_commits || batch->commit_number == 0) {
-        return ES_OK;
-    }
-    status = log_sync(committer->config.log);
-    took_ns = (uint64_t)(es_monotonic_ns() - begun_ns);
-    counter_add(&counters->sync_count, 1);
-    counter_add(&counters->sync_ns_total, took_ns);
-    counter_raise(&counters->sync_ns_max, took_ns);
-    return status;
 }
 
 static enum es_status apply(struct committer *committer, const struct batch *batch)
@@ -167,18 +111,18 @@ static enum es_status apply(struct committer *committer, const struct batch *bat
     return status;
 }
 
-static void move_end(struct committer *committer, const struct batch *batch)
+static void move_past(struct history_point *point, const struct batch *batch)
 {
-    committer->end.batch_number = batch->number;
+    point->batch_number = batch->number;
     if (batch->commit_number != 0) {
-        committer->end.commit_number = batch->commit_number;
-        committer->end.position = batch_last_position(batch);
-        committer->end.time_us = batch->time_us;
-        memcpy(committer->end.store_hash, batch->store_hash, ES_HASH_SIZE);
+        point->commit_number = batch->commit_number;
+        point->position = batch_last_position(batch);
+        point->time_us = batch->time_us;
+        memcpy(point->store_hash, batch->store_hash, ES_HASH_SIZE);
     }
 }
 
-static void write_control_page(struct committer *committer)
+static void write_control_page(struct committer *committer, const struct batch *batch)
 {
     struct es_control_head head = {
         .batch_number = committer->end.batch_number,
@@ -187,7 +131,7 @@ static void write_control_page(struct committer *committer)
     };
 
     memcpy(head.store_hash, committer->end.store_hash, ES_HASH_SIZE);
-    lanes_advance(committer->config.lanes, &committer->last, &head);
+    lanes_advance(committer->config.lanes, &batch->progress, &head);
 }
 
 static void answer_requests(struct committer *committer, const struct batch *batch)
@@ -257,25 +201,46 @@ static void count(struct committer *committer, const struct batch *batch)
     }
 }
 
-enum es_status committer_commit(struct committer *committer, struct batch *batch,
-                                const char **ret_what)
+enum es_status committer_seal(struct committer *committer, struct batch *batch,
+                              struct log_point *ret_previous)
 {
-    struct lanes *lanes = committer->config.lanes;
     enum es_status status = ES_OK;
 
-    assert(batch->number == committer->end.batch_number + 1);
-    lanes_fill_last(lanes, batch->number, &committer->last);
-    *ret_what = "closing a batch";
-    status = batch_close(batch, committer->config.heads, committer->end.commit_number + 1,
-                         commit_time_us(committer), committer->config.epoch, &committer->last);
+    assert(batch->number == committer->sealed.batch_number + 1);
+    lanes_fill_last(committer->config.lanes, batch->number, &batch->progress);
+    status = batch_close(batch, committer->config.heads, committer->sealed.commit_number + 1,
+                         commit_time_us(committer), committer->config.epoch);
     if (status != ES_OK) {
         return status;
     }
     stage_results(batch);
+    ret_previous->batch_number = committer->sealed.batch_number;
+    memcpy(ret_previous->store_hash, committer->sealed.store_hash, ES_HASH_SIZE);
+    move_past(&committer->sealed, batch);
+    return ES_OK;
+}
+
+/* Before the first batch of a segment is applied: then the cut is exactly what
+ * the segments before it hold. */
+static enum es_status cut_store(struct committer *committer)
+{
+    struct log_point point = {.batch_number = committer->end.batch_number};
+
+    counter_add(&committer->config.counters->log_segments_begun, 1);
+    memcpy(point.store_hash, committer->end.store_hash, ES_HASH_SIZE);
+    return flusher_begin(committer->config.flusher, &point);
+}
+
+enum es_status committer_finish(struct committer *committer, struct batch *batch,
+                                const struct scribe_outcome *outcome, const char **ret_what)
+{
+    struct lanes *lanes = committer->config.lanes;
+    enum es_status status = outcome->status;
+
+    assert(batch->number == committer->end.batch_number + 1);
     *ret_what = "writing the commit log";
-    status = write_log(committer, batch);
-    if (status == ES_OK) {
-        status = sync_log(committer, batch);
+    if (status == ES_OK && outcome->segment_begun) {
+        status = cut_store(committer);
     }
     if (status != ES_OK) {
         return status;
@@ -285,10 +250,10 @@ enum es_status committer_commit(struct committer *committer, struct batch *batch
     if (status != ES_OK) {
         return status;
     }
-    move_end(committer, batch);
-    write_control_page(committer);
-    lanes_free_slots(lanes, &committer->last);
-    lanes_acknowledge(lanes, &committer->last);
+    move_past(&committer->end, batch);
+    write_control_page(committer, batch);
+    lanes_free_slots(lanes, &batch->progress);
+    lanes_acknowledge(lanes, &batch->progress);
     answer_requests(committer, batch);
     publish(committer, batch);
     witness_note(committer->config.witness, committer->end.batch_number,
@@ -296,4 +261,19 @@ enum es_status committer_commit(struct committer *committer, struct batch *batch
     heads_set_applied(committer->config.heads, batch->number);
     count(committer, batch);
     return ES_OK;
+}
+
+enum es_status committer_commit(struct committer *committer, struct batch *batch,
+                                const char **ret_what)
+{
+    struct log_point previous;
+    struct scribe_outcome outcome;
+    enum es_status status = committer_seal(committer, batch, &previous);
+
+    *ret_what = "closing a batch";
+    if (status != ES_OK) {
+        return status;
+    }
+    outcome = scribe_write(committer->config.scribe, batch, &previous);
+    return committer_finish(committer, batch, &outcome, ret_what);
 }

@@ -23,7 +23,8 @@
 #define PUBLISHER_QUEUE_BYTES_MAX (16u << 20)
 
 #define SWEEP_INTERVAL_NS 10000000u /* a lane published but without ticket for so long is swept */
-#define COMMIT_SPIN_NS 50000        /* the commit thread looks so long before it sleeps */
+#define SCRIBE_EVENTS_MIN 8u /* batches of fewer events are written by the commit thread itself */
+#define COMMIT_SPIN_NS 50000 /* the commit thread looks so long before it sleeps */
 #define HOUSEKEEPING_INTERVAL_NS 50000000 /* closed lanes, free space */
 #define STOP_DRAIN_NS 2000000000          /* a stop commits for so long at most */
 #define ANCHOR_DELAY_NS 5000000u          /* from a commit to the write of the anchor */

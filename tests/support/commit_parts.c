@@ -88,10 +88,10 @@ enum es_status commit_parts_open(struct commit_parts *parts)
                                       .look_context = parts};
     struct drain_config drain = {.counters = &parts->counters,
                                  .record_bytes_max = parts->geometry.record_bytes_max};
-    struct committer_config committer = {.counters = &parts->counters,
-                                         .publish = note_publication,
-                                         .publish_context = parts,
-                                         .syncs_commits = !parts->never_syncs};
+    struct committer_config committer = {
+        .counters = &parts->counters, .publish = note_publication, .publish_context = parts};
+    struct scribe_config scribe = {.counters = &parts->counters,
+                                   .syncs_commits = !parts->never_syncs};
     enum es_status status = ES_OK;
 
     snprintf(data, sizeof data, "%s/data", parts->root);
@@ -117,7 +117,10 @@ enum es_status commit_parts_open(struct commit_parts *parts)
         witness_new(&(struct witness_config){startup->anchor, startup->log, false, fail_test},
                     &startup->state, &parts->witness),
         ES_OK);
-    committer.log = startup->log;
+    scribe.log = startup->log;
+    scribe.flusher = parts->flusher;
+    assert_int_equal(scribe_new(&scribe, &parts->scribe), ES_OK);
+    committer.scribe = parts->scribe;
     committer.store = startup->store;
     committer.heads = startup->heads;
     committer.lanes = parts->lanes;
@@ -133,6 +136,7 @@ void commit_parts_drop(struct commit_parts *parts)
 {
     committer_free(parts->committer);
     witness_free(parts->witness);
+    scribe_free(parts->scribe);
     flusher_free(parts->flusher);
     drain_free(parts->drain);
     batch_free(parts->batch);
@@ -142,6 +146,7 @@ void commit_parts_drop(struct commit_parts *parts)
     startup_close(&parts->startup);
     parts->committer = NULL;
     parts->witness = NULL;
+    parts->scribe = NULL;
     parts->flusher = NULL;
     parts->drain = NULL;
     parts->batch = NULL;

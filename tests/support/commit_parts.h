@@ -31,6 +31,7 @@ struct commit_parts {
     struct batch *batch;
     struct drain *drain;
     struct flusher *flusher;
+    struct scribe *scribe;
     struct witness *witness;
     struct committer *committer;
     uint64_t published_events;
