@@ -302,6 +302,14 @@ enum es_exit exit_of_status(enum es_status status)
 /* What a person does about it, where the library's words do not say. */
 static const char *way_out(enum es_status status)
 {
+    switch (status) {
+    case ES_E_TOO_LARGE: return "send less at once, or start the broker with larger --lane-bytes";
+    case ES_NO_SPACE: return "make room on the broker's disk";
+    case ES_E_PERMISSION: return "ask as the user that the broker serves";
+    case ES_E_VERSION: return "use the esctl of the broker's version";
+    case ES_E_NO_MEMORY: return "make some free";
+    default: break;
+    }
     switch (exit_of_status(status)) {
     case ES_EXIT_UNAVAILABLE: return "is esbroker running there? name its directory with --run";
     case ES_EXIT_TRY_AGAIN: return "see `esctl status` and try again";
@@ -318,13 +326,13 @@ static const char *way_out(enum es_status status)
 enum es_exit invocation_failed(const struct invocation *invocation, enum es_status status)
 {
     const char *text = es_connection_error(invocation->connection);
+    const char *advice = strstr(text, "; "); /* how the library parts the two halves */
 
-    if (text[0] == '\0') {
-        invocation_error("%s: %s", es_status_text(status), way_out(status));
-    } else if (strstr(text, ": ") == NULL) {
-        invocation_error("%s: %s", text, way_out(status));
+    if (advice != NULL) {
+        invocation_error("%.*s: %s", (int)(advice - text), text, advice + 2);
     } else {
-        invocation_error("%s", text);
+        invocation_error("%s: %s", text[0] != '\0' ? text : es_status_text(status),
+                         way_out(status));
     }
     return exit_of_status(status);
 }
