@@ -19,6 +19,26 @@ static void fail_test(const char *what, const char *why)
     fail_msg("%s: %s", what, why);
 }
 
+/* In each category every event names the one before. */
+static void check_category(struct commit_parts *parts, const struct publication_event *event)
+{
+    char category[64] = {0};
+    size_t i = 0;
+
+    assert_true(event->category_bytes < sizeof category);
+    memcpy(category, event->stream, event->category_bytes);
+    while (parts->categories[i].category[0] != '\0' &&
+           strcmp(parts->categories[i].category, category) != 0) {
+        i++;
+        assert_true(i < sizeof parts->categories / sizeof parts->categories[0]);
+    }
+    if (parts->categories[i].category[0] != '\0') {
+        assert_int_equal(event->previous_position_in_category, parts->categories[i].position);
+    }
+    memcpy(parts->categories[i].category, category, sizeof category);
+    parts->categories[i].position = event->position;
+}
+
 static void note_publication(void *context, const struct publication *publication)
 {
     struct commit_parts *parts = context;
@@ -26,6 +46,7 @@ static void note_publication(void *context, const struct publication *publicatio
     for (uint32_t i = 0; i < publication->event_count; i++) {
         assert_int_equal(publication->events[i].position, parts->published_position + 1);
         parts->published_position++;
+        check_category(parts, &publication->events[i]);
         parts->published_events++;
     }
 }
@@ -101,6 +122,7 @@ enum es_status commit_parts_open(struct commit_parts *parts)
     }
     open_lanes(parts);
     parts->published_position = startup->end.position;
+    memset(parts->categories, 0, sizeof parts->categories);
     assert_int_equal(inbox_new(wake_nobody, NULL, &parts->inbox), ES_OK);
     assert_int_equal(sequencer_new(startup->store, startup->heads, &parts->sequencer), ES_OK);
     assert_int_equal(

@@ -36,6 +36,10 @@ struct commit_parts {
     struct committer *committer;
     uint64_t published_events;
     uint64_t published_position; /* of the last one; positions must follow each other */
+    struct {
+        char category[64];
+        uint64_t position; /* of its last event published since the start */
+    } categories[4];
     char why[DATA_WHY_BYTES];
 };
 
