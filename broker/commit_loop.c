@@ -238,15 +238,23 @@ static void sleep_until_something_waits(struct commit_loop *loop)
 }
 
 /* What is in the rings was accepted: it is committed, also what no ticket tells
- * of. Bounded, for a producer might go on publishing whatever the page says. */
+ * of. Bounded, for a producer might go on publishing whatever the page says; what
+ * is left then lies in its lane, for the next broker. */
 static void commit_the_rest(struct commit_loop *loop)
 {
     int64_t until_ns = es_monotonic_ns() + STOP_DRAIN_NS;
+    const char *what = "";
 
     lanes_set_state(loop->config.lanes, ES_BROKER_STOPPING);
     while ((commit_once(loop) || lanes_backlog(loop->config.lanes) > 0) &&
            es_monotonic_ns() < until_ns) {
         sched_yield();
+    }
+    if (loop->writing != NULL) {
+        struct scribe_outcome outcome = scribe_wait(loop->config.scribe);
+
+        stop_on_failure(
+            loop, committer_finish(loop->config.committer, loop->writing, &outcome, &what), what);
     }
 }
 
