@@ -17,6 +17,7 @@
 #ifndef EVENTSPINE_DISK_H
 #define EVENTSPINE_DISK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -37,7 +38,7 @@ enum disk_access {
 };
 
 /* Called for each entry of the directory but "." and ".."; false ends the listing. */
-typedef _Bool (*disk_visit_fn)(void *context, const char *name);
+typedef bool (*disk_visit_fn)(void *context, const char *name);
 
 struct disk_operations {
     void (*free)(struct disk *disk);

@@ -144,6 +144,7 @@ static enum es_status check_families(const struct opening *opening)
     if (message != NULL) {
         enum es_status status = open_status(message, opening->why);
 
+        rocksdb_list_column_families_destroy(names, 0); /* an array even now */
         /* A MANIFEST that is gone or unreadable is damage: CURRENT names it. */
         return status == ES_E_IO ? ES_E_CORRUPT : status;
     }

@@ -1,0 +1,386 @@
+/*
+ * What only the RocksDB store promises: what a flush makes durable and what not,
+ * reading a store without changing a byte of it, refusals at opening, checkpoints.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "broker/store_rocksdb_settings.h"
+#include "tests/support/store_fixture.h"
+#include "tests/support/temp_directory.h"
+
+enum {
+    PATH_BYTES = TEMP_DIRECTORY_BYTES_MAX + 320
+};
+
+static int set_up(void **state)
+{
+    *state = fixture_kind(FIXTURE_ROCKSDB);
+    return fixture_set_up(state);
+}
+
+/* Closes the store as a kill would, and opens it again. */
+static enum es_status reopen(struct store_fixture *f, enum store_mode mode,
+                             char why[STORE_WHY_BYTES])
+{
+    store_free(f->store);
+    f->store = NULL;
+    return fixture_open_rocksdb(f->directory, mode, why, &f->store);
+}
+
+static void expect_reopen(struct store_fixture *f, enum store_mode mode)
+{
+    char why[STORE_WHY_BYTES] = "";
+
+    if (reopen(f, mode, why) != ES_OK) {
+        fail_msg("it does not open: %s", why);
+    }
+}
+
+static void path_in_store(const struct store_fixture *f, const char *name, char path[PATH_BYTES])
+{
+    snprintf(path, PATH_BYTES, "%s/db/%s", f->directory, name);
+}
+
+/* The first file in the store's directory whose name has 'part' in it. */
+static void find_file(const struct store_fixture *f, const char *part, char path[PATH_BYTES])
+{
+    char directory[PATH_BYTES];
+    struct dirent *entry = NULL;
+    DIR *listing = NULL;
+
+    path_in_store(f, "", directory);
+    listing = opendir(directory);
+    assert_non_null(listing);
+    path[0] = '\0';
+    while ((entry = readdir(listing)) != NULL) {
+        if (strstr(entry->d_name, part) != NULL) {
+            path_in_store(f, entry->d_name, path);
+        }
+    }
+    closedir(listing);
+    assert_string_not_equal(path, "");
+}
+
+/* A number that changes when any name, byte or time of the store's files does. */
+static uint64_t fingerprint(const struct store_fixture *f)
+{
+    static uint8_t bytes[1 << 20];
+    char directory[PATH_BYTES];
+    uint64_t sum = 0;
+    struct dirent *entry = NULL;
+    DIR *listing = NULL;
+
+    path_in_store(f, "", directory);
+    listing = opendir(directory);
+    assert_non_null(listing);
+    while ((entry = readdir(listing)) != NULL) {
+        char path[PATH_BYTES];
+        struct stat about;
+        uint64_t of_file = 14695981039346656037U;
+        int file = -1;
+        ssize_t size = 0;
+
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        path_in_store(f, entry->d_name, path);
+        assert_int_equal(stat(path, &about), 0);
+        file = open(path, O_RDONLY);
+        assert_true(file >= 0);
+        size = read(file, bytes, sizeof bytes);
+        assert_int_equal(size, about.st_size);
+        close(file);
+        for (ssize_t i = 0; i < size; i++) {
+            of_file = (of_file ^ bytes[i]) * 1099511628211U;
+        }
+        for (const char *c = entry->d_name; *c != '\0'; c++) {
+            of_file = (of_file ^ (uint8_t)*c) * 1099511628211U;
+        }
+        sum += of_file ^ (uint64_t)about.st_mtim.tv_nsec ^ (uint64_t)about.st_ino;
+    }
+    closedir(listing);
+    return sum;
+}
+
+static void overwrite(const char *path, off_t offset, const void *bytes, size_t size)
+{
+    int file = open(path, O_WRONLY);
+
+    assert_true(file >= 0);
+    assert_int_equal(pwrite(file, bytes, size, offset), size);
+    close(file);
+}
+
+/* ---- Flushes ------------------------------------------------------------------ */
+
+static void what_was_flushed_is_there_after_a_reopen_and_the_rest_is_not(void **state)
+{
+    struct store_fixture *f = *state;
+
+    fixture_put_event(f, "S:a:E:", 1, "one");
+    fixture_put(f, STORE_KV, "k", "flushed");
+    fixture_apply(f);
+    assert_int_equal(store_flush_all(f->store), ES_OK);
+    fixture_put_event(f, "S:a:E:", 2, "two");
+    fixture_put(f, STORE_KV, "k", "only in memory");
+    fixture_apply(f);
+    expect_reopen(f, STORE_READ_WRITE);
+    assert_string_equal(fixture_get_event(f, "S:a:E:", 1), "one");
+    assert_null(fixture_get_event(f, "S:a:E:", 2));
+    assert_string_equal(fixture_get(f, NULL, STORE_KV, "k"), "flushed");
+}
+
+/* What is applied after the cut is not in it: the log may not have synced it yet. */
+static void a_cut_holds_what_was_applied_before_it_and_nothing_after(void **state)
+{
+    struct store_fixture *f = *state;
+
+    fixture_put(f, STORE_KV, "before", "x");
+    fixture_put(f, STORE_COMMITS, "before", "x");
+    fixture_apply(f);
+    assert_int_equal(store_flush_begin(f->store), ES_OK);
+    assert_int_equal(store_flush_begin(f->store), ES_FULL);
+    fixture_put(f, STORE_KV, "after", "x");
+    fixture_put(f, STORE_COMMITS, "after", "x");
+    fixture_apply(f);
+    assert_int_equal(store_flush_wait(f->store), ES_OK);
+    assert_int_equal(store_flush_wait(f->store), ES_OK); /* nothing is open: at once */
+    expect_reopen(f, STORE_READ_WRITE);
+    assert_string_equal(fixture_get(f, NULL, STORE_KV, "before"), "x");
+    assert_string_equal(fixture_get(f, NULL, STORE_COMMITS, "before"), "x");
+    assert_null(fixture_get(f, NULL, STORE_KV, "after"));
+    assert_null(fixture_get(f, NULL, STORE_COMMITS, "after"));
+}
+
+/* A family never flushes by itself, however much it takes: nothing unsynced reaches the disk. */
+static void no_family_flushes_by_itself(void **state)
+{
+    struct store_fixture *f = *state;
+    static char value[16 * 1024];
+
+    memset(value, 'v', sizeof value - 1);
+    for (int i = 0; i < 1000; i++) { /* 16 MB, of a log of 1 MB */
+        char key[32];
+
+        snprintf(key, sizeof key, "key %d", i);
+        fixture_put(f, STORE_SNAPSHOTS, key, value);
+        fixture_apply(f);
+    }
+    expect_reopen(f, STORE_READ_WRITE);
+    assert_null(fixture_get(f, NULL, STORE_SNAPSHOTS, "key 0"));
+}
+
+static void events_stay_immutable_after_a_reopen(void **state)
+{
+    struct store_fixture *f = *state;
+
+    fixture_put_event(f, "S:a:E:", 1, "one");
+    fixture_put_event(f, "S:a:E:", 2, "two");
+    fixture_apply(f);
+    assert_int_equal(store_flush_all(f->store), ES_OK);
+    expect_reopen(f, STORE_READ_WRITE);
+    fixture_put_event(f, "S:a:E:", 2, "zwei");
+    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
+    expect_reopen(f, STORE_READ_WRITE);
+    fixture_put_event(f, "S:a:E:", 1, "one");
+    fixture_put_event(f, "S:a:E:", 2, "two");
+    fixture_put_event(f, "S:a:E:", 3, "three");
+    assert_int_equal(fixture_try(f, STORE_APPLY_REPLAY), ES_OK);
+    fixture_put_event(f, "S:a:E:", 3, "drei");
+    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
+}
+
+/* ---- Reading only ---------------------------------------------------------------- */
+
+static void reading_only_changes_no_byte_and_refuses_to_write(void **state)
+{
+    struct store_fixture *f = *state;
+    uint64_t before = 0;
+
+    fixture_put_event(f, "S:a:E:", 1, "one");
+    fixture_apply(f);
+    assert_int_equal(store_flush_all(f->store), ES_OK);
+    store_free(f->store);
+    f->store = NULL;
+    before = fingerprint(f);
+    expect_reopen(f, STORE_READ_ONLY);
+    assert_string_equal(fixture_get_event(f, "S:a:E:", 1), "one");
+    assert_string_equal(fixture_list(f, NULL, STORE_KV, "", ""), "");
+    fixture_put(f, STORE_KV, "k", "v");
+    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_PERMISSION);
+    assert_int_equal(store_flush_begin(f->store), ES_E_PERMISSION);
+    store_free(f->store);
+    f->store = NULL;
+    assert_int_equal(fingerprint(f), before);
+}
+
+/* ---- Refusals ---------------------------------------------------------------------- */
+
+static void where_there_is_no_store_none_is_opened(void **state)
+{
+    struct store_fixture *f = *state;
+    char why[STORE_WHY_BYTES] = "";
+    char empty[TEMP_DIRECTORY_BYTES_MAX];
+    struct store *store = NULL;
+
+    (void)f;
+    temp_directory_make(empty);
+    assert_int_equal(fixture_open_rocksdb(empty, STORE_READ_WRITE, why, &store), ES_NOT_FOUND);
+    assert_int_equal(fixture_open_rocksdb(empty, STORE_READ_ONLY, why, &store), ES_NOT_FOUND);
+    assert_string_not_equal(why, "");
+    temp_directory_remove(empty);
+}
+
+static void where_there_is_a_store_none_is_created(void **state)
+{
+    struct store_fixture *f = *state;
+    char why[STORE_WHY_BYTES] = "";
+
+    assert_int_equal(reopen(f, STORE_CREATE, why), ES_E_EXISTS);
+    expect_reopen(f, STORE_READ_WRITE);
+}
+
+static void a_store_is_opened_for_writing_by_one_at_a_time(void **state)
+{
+    struct store_fixture *f = *state;
+    char why[STORE_WHY_BYTES] = "";
+    struct store *second = NULL;
+
+    assert_int_equal(fixture_open_rocksdb(f->directory, STORE_READ_WRITE, why, &second), ES_E_BUSY);
+    assert_null(second);
+}
+
+static void a_missing_or_cut_manifest_is_damage(void **state)
+{
+    struct store_fixture *f = *state;
+    char why[STORE_WHY_BYTES] = "";
+    char path[PATH_BYTES];
+
+    fixture_put(f, STORE_KV, "k", "v");
+    fixture_apply(f);
+    assert_int_equal(store_flush_all(f->store), ES_OK);
+    find_file(f, "MANIFEST", path);
+    assert_int_equal(truncate(path, 200), 0);
+    assert_int_not_equal(reopen(f, STORE_READ_ONLY, why), ES_OK);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(fixture_open_rocksdb(f->directory, STORE_READ_ONLY, why, &f->store),
+                     ES_E_CORRUPT);
+    path_in_store(f, "CURRENT", path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(fixture_open_rocksdb(f->directory, STORE_READ_WRITE, why, &f->store),
+                     ES_E_CORRUPT);
+}
+
+/* Damage in a file of values is an error of the read, never "not found" and never other bytes. */
+static void a_damaged_value_is_told_and_not_served(void **state)
+{
+    struct store_fixture *f = *state;
+    char path[PATH_BYTES];
+    struct store_range all = {{NULL, 0}, {NULL, 0}};
+    struct store_iterator *iterator = NULL;
+    struct store_buffer value = {0};
+
+    fixture_put_event(f, "S:a:E:", 1, "a value to be damaged");
+    fixture_apply(f);
+    assert_int_equal(store_flush_all(f->store), ES_OK);
+    find_file(f, ".sst", path);
+    expect_reopen(f, STORE_READ_ONLY);
+    overwrite(path, 10, "\x55\xaa\x55", 3);
+    assert_int_equal(store_get(f->store, NULL, STORE_EVENTS,
+                               (struct store_slice){"S:a:E:\0\0\0\0\0\0\0\1", 14}, &value),
+                     ES_E_CORRUPT);
+    assert_string_not_equal(store_why(f->store), "");
+    assert_int_equal(store_iterator_new(f->store, NULL, STORE_EVENTS, &all, &iterator), ES_OK);
+    store_iterator_seek_first(iterator);
+    assert_false(store_iterator_valid(iterator));
+    assert_int_equal(store_iterator_status(iterator), ES_E_CORRUPT);
+    store_iterator_free(iterator);
+    store_buffer_deinit(&value);
+}
+
+/* An accepted string is not always effective: what RocksDB wrote down is compared. */
+static void settings_that_are_not_in_effect_are_refused(void **state)
+{
+    struct store_fixture *f = *state;
+    char why[STORE_WHY_BYTES] = "";
+    char path[PATH_BYTES];
+    char text[128];
+
+    path_in_store(f, "", path);
+    assert_int_equal(store_settings_verify(path, 1 << 20, why), ES_OK);
+    assert_int_equal(store_settings_verify(path, 1 << 30, why), ES_E_VERSION);
+    assert_non_null(strstr(why, "write_buffer_size"));
+    path_in_store(f, "OPTIONS-999999", path);
+    snprintf(text, sizeof text, "[DBOptions]\n  paranoid_checks=false\n");
+    {
+        int file = open(path, O_WRONLY | O_CREAT, 0600);
+
+        assert_true(file >= 0);
+        assert_int_equal(write(file, text, strlen(text)), strlen(text));
+        close(file);
+    }
+    path_in_store(f, "", path);
+    assert_int_equal(store_settings_verify(path, 1 << 20, why), ES_E_VERSION);
+    assert_non_null(strstr(why, "paranoid_checks=true"));
+    snprintf(path, sizeof path, "%s/logs", f->directory);
+    assert_int_equal(store_settings_verify(path, 1 << 20, why), ES_E_IO);
+}
+
+/* ---- Checkpoints --------------------------------------------------------------------- */
+
+static void a_checkpoint_is_a_store_of_its_own(void **state)
+{
+    struct store_fixture *f = *state;
+    char copy[TEMP_DIRECTORY_BYTES_MAX];
+    char path[PATH_BYTES];
+    char why[STORE_WHY_BYTES] = "";
+    struct store *original = f->store;
+
+    temp_directory_make(copy);
+    snprintf(path, sizeof path, "%s/db", copy);
+    fixture_put(f, STORE_KV, "k", "in both"); /* not flushed before */
+    fixture_apply(f);
+    assert_int_equal(store_checkpoint(f->store, path), ES_OK);
+    assert_int_equal(store_checkpoint(f->store, path), ES_E_EXISTS);
+    fixture_put(f, STORE_KV, "k", "in the original alone");
+    fixture_apply(f);
+    assert_int_equal(fixture_open_rocksdb(copy, STORE_READ_WRITE, why, &f->store), ES_OK);
+    assert_string_equal(fixture_get(f, NULL, STORE_KV, "k"), "in both");
+    store_free(f->store);
+    f->store = original;
+    temp_directory_remove(copy);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, fixture_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_was_flushed_is_there_after_a_reopen_and_the_rest_is_not),
+        TEST(a_cut_holds_what_was_applied_before_it_and_nothing_after),
+        TEST(no_family_flushes_by_itself),
+        TEST(events_stay_immutable_after_a_reopen),
+        TEST(reading_only_changes_no_byte_and_refuses_to_write),
+        TEST(where_there_is_no_store_none_is_opened),
+        TEST(where_there_is_a_store_none_is_created),
+        TEST(a_store_is_opened_for_writing_by_one_at_a_time),
+        TEST(a_missing_or_cut_manifest_is_damage),
+        TEST(a_damaged_value_is_told_and_not_served),
+        TEST(settings_that_are_not_in_effect_are_refused),
+        TEST(a_checkpoint_is_a_store_of_its_own),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
