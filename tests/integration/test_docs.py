@@ -72,6 +72,20 @@ class Documents(unittest.TestCase):
         for name, told in table_rows("docs/formats.md", r"\d+ \| `(ES_REASON_\w+)` \| (.*) \|"):
             self.assertEqual(told, texts[name])
 
+    def test_manual_pages_name_every_option_of_the_help_and_no_other(self):
+        for program in ("esbroker", "esbench"):
+            path = os.path.join(os.environ["ES_BUILD_DIR"], "bin", program)
+            help_text = subprocess.run([path, "--help"], check=True, capture_output=True,
+                                       text=True).stdout
+            helped = set(re.findall(r"^ +(?:-\S, +|)--([a-z-]+)", help_text, re.M)) - {"usage"}
+            page = text_of("tools/man/%s.1" % program).replace("\\-", "-")
+            options = page[page.index(".SH OPTIONS"):]
+            options = options[:options.index(".SH", 4)]
+            named = set(re.findall(r"^\.BI? .*?--([a-z-]+)", options, re.M))
+            named |= set(re.findall(r"\\fB--([a-z-]+)", options))
+            with self.subTest(program):
+                self.assertEqual(named, helped)
+
     def test_every_link_leads_somewhere(self):
         for path in documents():
             text = re.sub(r"```.*?```", "", text_of(path), flags=re.S)
