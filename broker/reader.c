@@ -16,20 +16,32 @@ enum {
     AVERAGE_BYTES_AT_FIRST = 512
 };
 
+static void slab_free(struct reader_slab *slab)
+{
+    if (slab != NULL) {
+        free(slab->many);
+        free(slab->envelopes);
+        free(slab);
+    }
+}
+
 enum es_status reader_new(struct store *store, struct reader **ret_reader)
 {
     struct reader *reader = calloc(1, sizeof *reader);
+    struct reader_slab *slab = malloc(sizeof *slab);
 
-    if (reader != NULL) {
-        reader->slab = malloc(sizeof *reader->slab);
+    if (slab != NULL) {
+        slab->envelopes = NULL;
+        slab->envelope_capacity = 0;
+        slab->many = malloc(sizeof *slab->many);
     }
-    if (reader == NULL || reader->slab == NULL) {
+    if (reader == NULL || slab == NULL || slab->many == NULL) {
+        slab_free(slab);
         free(reader);
         return ES_E_NO_MEMORY;
     }
-    reader->slab->envelopes = NULL;
-    reader->slab->envelope_capacity = 0;
-    slab_clear(reader->slab);
+    slab_clear(slab);
+    reader->slab = slab;
     reader->store = store;
     reader->average_bytes = AVERAGE_BYTES_AT_FIRST;
     *ret_reader = reader;
@@ -46,8 +58,7 @@ void reader_free(struct reader *reader)
     store_buffer_deinit(&reader->value);
     store_buffer_deinit(&reader->event);
     free(reader->commit.runs);
-    free(reader->slab->envelopes);
-    free(reader->slab);
+    slab_free(reader->slab);
     free(reader);
 }
 

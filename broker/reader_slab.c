@@ -134,6 +134,17 @@ static bool find(struct store_iterator *events, const struct es_key *key, bool r
     return is_at(events, key);
 }
 
+/* Of the envelopes that were kept, at least 1. */
+static uint64_t average_of(const struct reader_slab *slab)
+{
+    uint64_t kept = 1;
+
+    for (uint32_t i = 0; i < slab->entry_count; i++) {
+        kept += slab->entries[i].envelope != NULL ? 1 : 0;
+    }
+    return 1 + slab->envelope_bytes / kept;
+}
+
 /* What the fetch of one stream's entries carries from one to the next. */
 struct fetch {
     struct es_key key;
@@ -153,14 +164,11 @@ static void note_damage(struct reader *reader, struct fetch *fetch, uint64_t pos
     }
 }
 
-/* The bytes under the iterator are copied and checked. */
-static enum es_status take(struct reader *reader, struct fetch *fetch, struct slab_entry *entry)
+/* Copies the bytes found for an entry; they are not checked yet. */
+static enum es_status keep(struct reader_slab *slab, struct slab_entry *entry,
+                           struct store_slice value)
 {
-    struct reader_slab *slab = reader->slab;
-    struct store_slice value = store_iterator_value(reader->events);
-    struct es_text stream = slab->streams[entry->stream].text;
     uint8_t *copy = NULL;
-    struct es_event_view view;
     enum es_status status = reserve(slab, value.size);
 
     if (status != ES_OK) {
@@ -168,81 +176,163 @@ static enum es_status take(struct reader *reader, struct fetch *fetch, struct sl
     }
     copy = slab->envelopes + slab->envelope_bytes;
     memcpy(copy, value.bytes, value.size);
-    status = reader_check_event(reader, stream, entry->sequence, entry->position,
-                                es_bytes_make(copy, (uint32_t)value.size), &view);
-    if (status == ES_OK && fetch->found_before &&
-        es_chain_verify_link(&view, entry->sequence,
-                             es_bytes_make(fetch->hash_before, ES_HASH_SIZE)) != ES_OK) {
-        status = reader_damage(reader,
-                               "event %" PRIu64 " of stream %.*s at position %" PRIu64
-                               " does not follow the event before it",
-                               entry->sequence, (int)stream.size, stream.data, entry->position);
-    }
-    if (status == ES_OK) {
-        slab->envelope_bytes += value.size;
-        entry->envelope = copy;
-        entry->envelope_bytes = (uint32_t)value.size;
+    slab->envelope_bytes += value.size;
+    entry->envelope = copy;
+    entry->envelope_bytes = (uint32_t)value.size;
+    return ES_OK;
+}
+
+/* Damage of an entry, in words; it is not served. */
+static void condemn(struct reader *reader, struct fetch *fetch, struct slab_entry *entry,
+                    const char *what)
+{
+    struct es_text stream = reader->slab->streams[entry->stream].text;
+
+    (void)reader_damage(reader, "event %" PRIu64 " of stream %.*s at position %" PRIu64 " %s",
+                        entry->sequence, (int)stream.size, stream.data, entry->position, what);
+    note_damage(reader, fetch, entry->position);
+    entry->envelope = NULL;
+}
+
+/* Checks what was kept, and its link if the entry before is its predecessor. */
+static void check(struct reader *reader, struct fetch *fetch, struct slab_entry *entry)
+{
+    struct es_text stream = reader->slab->streams[entry->stream].text;
+    struct es_event_view view;
+
+    if (reader_check_event(reader, stream, entry->sequence, entry->position,
+                           es_bytes_make(entry->envelope, entry->envelope_bytes), &view) != ES_OK) {
+        note_damage(reader, fetch, entry->position);
+        entry->envelope = NULL;
+    } else if (fetch->found_before &&
+               es_chain_verify_link(&view, entry->sequence,
+                                    es_bytes_make(fetch->hash_before, ES_HASH_SIZE)) != ES_OK) {
+        condemn(reader, fetch, entry, "does not follow the event before it");
+    } else {
         fetch->hash_before = view.hash;
     }
-    return status;
 }
 
 static enum es_status fetch_entry(struct reader *reader, struct fetch *fetch,
                                   struct slab_entry *entry)
 {
     bool reading_on = fetch->found_before && entry->sequence == fetch->sequence_before + 1;
-    struct es_text stream = reader->slab->streams[entry->stream].text;
     enum es_status status = ES_OK;
 
     es_number_key_encode(entry->sequence, fetch->key.bytes + fetch->key.size - ES_NUMBER_KEY_SIZE);
     fetch->found_before = reading_on;
     entry->envelope = NULL;
     if (find(reader->events, &fetch->key, reading_on)) {
-        status = take(reader, fetch, entry);
+        status = keep(reader->slab, entry, store_iterator_value(reader->events));
+        if (status == ES_OK) {
+            check(reader, fetch, entry);
+        }
     } else {
         status = store_iterator_status(reader->events);
         if (status == ES_OK || status == ES_E_CORRUPT) {
-            status = reader_damage(reader,
-                                   "event %" PRIu64 " of stream %.*s at position %" PRIu64 " is %s",
-                                   entry->sequence, (int)stream.size, stream.data, entry->position,
-                                   status == ES_OK ? "missing" : "unreadable");
+            condemn(reader, fetch, entry, status == ES_OK ? "is missing" : "is unreadable");
+            status = ES_OK;
         }
-    }
-    if (status == ES_E_CORRUPT) {
-        note_damage(reader, fetch, entry->position);
-        status = ES_OK;
     }
     fetch->found_before = entry->envelope != NULL;
     fetch->sequence_before = entry->sequence;
     return status;
 }
 
+/* The entries of one stream, with the iterator: one seek, then on and on. */
+static enum es_status fetch_stream(struct reader *reader, struct fetch *fetch,
+                                   const struct slab_stream *stream)
+{
+    uint32_t index = stream->first;
+    enum es_status status = ES_OK;
+
+    es_key_event(stream->text, 0, &fetch->key);
+    fetch->found_before = false;
+    do {
+        status = fetch_entry(reader, fetch, &reader->slab->entries[index]);
+        index = reader->slab->entries[index].next;
+    } while (status == ES_OK && index != 0);
+    return status;
+}
+
+/* ---- events that have their stream to themselves: many keys at once ---- */
+
+static enum es_status keep_one_of_many(void *context, size_t index, const struct store_slice *value)
+{
+    struct reader_slab *slab = context;
+    struct slab_entry *entry = &slab->entries[slab->many->entries[index]];
+
+    return value == NULL ? ES_OK : keep(slab, entry, *value);
+}
+
+static enum es_status fetch_many(struct reader *reader, struct fetch *fetch)
+{
+    struct reader_slab *slab = reader->slab;
+    struct slab_many *many = slab->many;
+    enum es_status status = ES_OK;
+
+    for (uint32_t i = 0; i < many->count; i++) {
+        slab->entries[many->entries[i]].envelope = NULL;
+    }
+    if (many->count > 0) {
+        status = store_get_many(reader->store, reader->snapshot, STORE_EVENTS, many->slices,
+                                many->count, keep_one_of_many, slab);
+    }
+    for (uint32_t i = 0; i < many->count && (status == ES_OK || status == ES_E_CORRUPT); i++) {
+        struct slab_entry *entry = &slab->entries[many->entries[i]];
+
+        fetch->found_before = false;
+        if (status == ES_E_CORRUPT) { /* one of them: find out which */
+            enum es_status alone = fetch_stream(reader, fetch, &slab->streams[entry->stream]);
+
+            status = alone == ES_OK ? status : alone;
+        } else if (entry->envelope == NULL) {
+            condemn(reader, fetch, entry, "is missing");
+        } else {
+            check(reader, fetch, entry);
+        }
+    }
+    many->count = 0;
+    return status == ES_E_CORRUPT ? ES_OK : status;
+}
+
+/* Puts the stream's only entry among the many. */
+static enum es_status add_to_many(struct reader *reader, struct fetch *fetch,
+                                  const struct slab_stream *stream)
+{
+    struct slab_many *many = reader->slab->many;
+    struct es_key *key = &many->keys[many->count];
+
+    es_key_event(stream->text, reader->slab->entries[stream->first].sequence, key);
+    many->slices[many->count] = (struct store_slice){key->bytes, key->size};
+    many->entries[many->count] = stream->first;
+    many->count++;
+    return many->count == STORE_GET_MANY_MAX ? fetch_many(reader, fetch) : ES_OK;
+}
+
 enum es_status slab_fetch(struct reader *reader)
 {
     struct reader_slab *slab = reader->slab;
     struct fetch fetch = {.damage_position = UINT64_MAX};
-    uint64_t fetched = 0;
     enum es_status status = reader_iterator(reader, STORE_EVENTS, &reader->events);
 
     slab->envelope_bytes = 0;
+    slab->many->count = 0;
     for (uint32_t i = 0; i < slab->stream_count; i++) {
         slab->order[i] = i;
     }
     qsort_r(slab->order, slab->stream_count, sizeof slab->order[0], compare_texts, slab);
     for (uint32_t i = 0; i < slab->stream_count && status == ES_OK; i++) {
         const struct slab_stream *stream = &slab->streams[slab->order[i]];
-        uint32_t index = stream->first;
 
-        es_key_event(stream->text, 0, &fetch.key);
-        fetch.found_before = false;
-        do {
-            status = fetch_entry(reader, &fetch, &slab->entries[index]);
-            index = slab->entries[index].next;
-            fetched++;
-        } while (status == ES_OK && index != 0);
+        status = stream->first == stream->last ? add_to_many(reader, &fetch, stream)
+                                               : fetch_stream(reader, &fetch, stream);
     }
-    if (fetched > 0 && slab->envelope_bytes > 0) {
-        reader->average_bytes = 1 + slab->envelope_bytes / fetched;
+    if (status == ES_OK) {
+        status = fetch_many(reader, &fetch);
+    }
+    if (slab->envelope_bytes > 0) {
+        reader->average_bytes = average_of(slab);
     }
     if (status == ES_OK && fetch.damage_position != UINT64_MAX) {
         memcpy(reader->why, fetch.damage, sizeof reader->why);

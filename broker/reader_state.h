@@ -58,6 +58,14 @@ enum {
     SLAB_TEXT_BYTES_MAX = 256 * 1024
 };
 
+/* Keys that are looked up together. */
+struct slab_many {
+    uint32_t count;
+    uint32_t entries[STORE_GET_MANY_MAX];
+    struct store_slice slices[STORE_GET_MANY_MAX];
+    struct es_key keys[STORE_GET_MANY_MAX];
+};
+
 /* Events in position order, grouped by stream for looking them up. */
 struct reader_slab {
     uint32_t entry_count;
@@ -66,6 +74,7 @@ struct reader_slab {
     size_t envelope_bytes;
     size_t envelope_capacity; /* READER_SLAB_BYTES_MAX, or one larger event */
     uint8_t *envelopes;
+    struct slab_many *many;
     struct slab_entry entries[READER_SLAB_EVENTS_MAX];
     struct slab_stream streams[READER_SLAB_EVENTS_MAX];
     uint32_t order[READER_SLAB_EVENTS_MAX]; /* streams by key */
