@@ -22,7 +22,7 @@
 #include "tests/support/prng.h"
 
 enum {
-    ROUNDS = 3000,
+    ROUNDS = 4000,
     LIVES_MAX = 6,
     STEPS_MAX = 60
 };
@@ -95,7 +95,7 @@ static void die(struct trial *trial)
 
     log_fixture_die(&trial->log);
     sim_disk_fail_at(trial->log.disk, 0, 0);
-    if (prng_one_in(&trial->prng, 4)) {
+    if (prng_one_in(&trial->prng, 3)) {
         trial->counts->kills++; /* the page cache survives */
     } else {
         trial->counts->power_cuts++;
@@ -112,8 +112,8 @@ static void start(struct trial *trial)
         struct log_ending ending = {.verdict = LOG_CLEAN};
         enum es_status status = ES_OK;
 
-        if (prng_one_in(&trial->prng, 4)) {
-            sim_disk_fail_at(f->disk, 1 + prng_below(&trial->prng, 30), EIO);
+        if (prng_one_in(&trial->prng, 2)) {
+            sim_disk_fail_at(f->disk, 1 + prng_below(&trial->prng, 24), EIO);
         }
         status = log_fixture_replay(f, trial->durable_batch, &ending);
         if (status == ES_OK) {

@@ -197,6 +197,31 @@ static void records_behind_an_accepted_end_stay_void(void **state)
     assert_int_equal(ending.last_batch, 5);
 }
 
+/* After three starts without a batch the file of the torn segment is used again, from the same
+ * batch number on: what is left of the old segment fits exactly, but for its segment number. */
+static void a_record_of_an_older_segment_is_not_taken_for_the_next(void **state)
+{
+    struct log_fixture *f = *state;
+    size_t offset = 0;
+    const char *name = NULL;
+
+    commit_some(f, 3, 200);
+    append_unsynced(f, 3, 200);
+    name = file_with(f, 4, &offset);
+    bytes_of(f, name)[offset + LOG_RECORD_HEADER_BYTES] ^= 1;
+    for (int i = 0; i < 3; i++) {
+        log_fixture_die(f);
+        log_fixture_start(f);
+        assert_int_equal(f->last_batch, 3);
+    }
+    /* Each record took 256 bytes: this one ends where the old batch 5 begins. */
+    commit_some(f, 1, 4 * 256 - LOG_RECORD_HEADER_BYTES);
+    assert_string_equal(file_with(f, 4, &offset), name);
+    log_fixture_die(f);
+    log_fixture_start(f);
+    assert_int_equal(f->last_batch, 4);
+}
+
 /* A payload cannot pass for a record: it does not know the log's secret. */
 static void a_payload_that_looks_like_a_record_is_not_one(void **state)
 {
@@ -544,6 +569,7 @@ int main(void)
         TEST(a_hole_that_a_later_record_calls_durable_is_damage),
         TEST(a_hole_in_a_segment_that_was_followed_by_another_is_damage),
         TEST(records_behind_an_accepted_end_stay_void),
+        TEST(a_record_of_an_older_segment_is_not_taken_for_the_next),
         TEST(a_payload_that_looks_like_a_record_is_not_one),
         TEST(every_flipped_bit_of_a_record_header_is_found),
         TEST(damage_in_flushed_records_is_passed_over),
