@@ -83,8 +83,8 @@ static void drain(struct world *w)
     require(buffer != NULL);
     while (es_ring_take(&w->tickets, &ticket) == ES_OK) {
         require(ticket.lane_index < ES_LANE_COUNT_MAX);
-        require(w->tickets.cursor - w->tickets.freed <= SLOT_COUNT);
     }
+    require(w->tickets.cursor - w->tickets.freed <= SLOT_COUNT);
     for (uint32_t backlog = es_lane_backlog(&w->lane); backlog > 0; backlog--) {
         bool was_evicted = w->lane.evicted_why != NULL;
         uint64_t consumed = w->lane.consumed;
@@ -135,12 +135,26 @@ static void restart(struct world *w)
 }
 
 /* Makes the checksum of a header right, so that what it says is looked at. */
-static void seal(struct world *w, uint32_t offset)
+static void seal(struct world *w, uint32_t index)
 {
-    uint8_t *place = w->writer.arena + offset % (ARENA_BYTES / 32) * 32;
+    uint8_t *place = w->writer.arena + index % (ARENA_BYTES / 32) * 32;
     uint32_t crc = es_crc32c(0, place, offsetof(struct es_record_header, header_crc));
 
     memcpy(place + offsetof(struct es_record_header, header_crc), &crc, sizeof crc);
+}
+
+/* The record that the broker waits for, as a hostile producer would forge it: right
+ * but for its length and flags. */
+static void forge(struct world *w, uint32_t length, uint32_t flags)
+{
+    struct es_record_header header = {.length = length,
+                                      .flags = flags,
+                                      .incarnation = INCARNATION,
+                                      .sequence = w->lane.consumed + 1};
+
+    memcpy(w->writer.arena + w->lane.next_offset, &header, sizeof header);
+    seal(w, w->lane.next_offset / 32);
+    atomic_store(&w->writer.file->published, w->lane.consumed + 1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -152,7 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint32_t place = data[i + 1] | (uint32_t)data[i + 2] << 8;
         uint8_t value = data[i + 3];
 
-        switch (data[i] % 8) {
+        switch (data[i] % 10) {
         case 0: publish(&w, place % 480 + 1); break;
         case 1: drain(&w); break;
         case 2: commit(&w); break;
@@ -160,7 +174,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         case 4: ((uint8_t *)w.ring_segment.base)[place % w.ring_segment.size] = value; break;
         case 5: ((uint8_t *)w.lane_segment.base)[place % w.lane_segment.size] = value; break;
         case 6: w.writer.arena[place % ARENA_BYTES] = value; break;
-        default: seal(&w, place); break;
+        case 7: seal(&w, place); break;
+        case 8: forge(&w, place, value); break;
+        default: (void)!es_ring_place(&w.ring, value, place); break;
         }
     }
     drain(&w);
