@@ -17,7 +17,7 @@
 #include "tools/esbench/broker_process.h"
 #include "tools/esbench/suite_table.h"
 
-#define FLOOR_COUNT 2000
+#define FLOOR_COUNT 2000      /* or as many as events, where those are fewer */
 #define SINGLE_PART 50        /* one at a time: this part of --count is enough for percentiles */
 #define STORE_PART 4          /* the bare store: this part */
 #define IDLE_NS 5000000000ULL /* how long idleness is watched */
@@ -102,7 +102,7 @@ static int measure_beside(struct suite *suite, const struct bench_options *optio
 
     beside.run_dir = NULL;
     beside.batch = 1;
-    beside.count = FLOOR_COUNT;
+    beside.count = suite->options.count < FLOOR_COUNT ? suite->options.count : FLOOR_COUNT;
     code = measure_apart(suite, floor_measure, &beside);
     suite->floor_us = p50_us(&suite->result);
     suite->store_rate = 0;
