@@ -85,6 +85,17 @@ class CommandLine(unittest.TestCase):
                 ("verify", "--data", ""), ("verify", "extra"), ("status", "extra")):
             self.refused(64, *arguments)
 
+    def test_the_error_names_the_option_and_what_is_wrong_with_it(self):
+        for arguments, error in (
+                (("head", "--nonsense"), 'there is no option "--nonsense": see `esctl head --help`'),
+                (("--nonsense", "head"), 'there is no option "--nonsense": see `esctl --help`'),
+                (("head", "--json=1"), "the option --json takes no argument: see"),
+                (("read", STREAM, "--from"), "the option --from lacks its argument N: see"),
+                (("read", STREAM, "-f"), "the option --from lacks its argument N: see"),
+                (("read", STREAM, "--c", "1"), 'there is no option "--c": see'),
+                (("kv", "nonsense"), 'there is no verb "nonsense": see `esctl kv --help`')):
+            self.assertIn(error, self.refused(64, *arguments))
+
     def test_no_broker_ends_with_69_and_names_the_directory(self):
         for verb, words in VERBS.items():
             if verb in ("inspect", "import", "snapshot save"):

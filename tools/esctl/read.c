@@ -103,13 +103,11 @@ static enum es_exit print_events(const struct invocation *invocation,
         }
     }
     line_writer_deinit(&writer);
-    if (status == ES_OK || (status == ES_EMPTY && (given->all || count > 0))) {
+    if (status == ES_OK || status == ES_EMPTY) {
         return ES_EXIT_OK;
     }
-    if (status == ES_EMPTY || status == ES_NOT_FOUND) {
-        return tell_missing(invocation, given);
-    }
-    return invocation_failed(invocation, status);
+    return status == ES_NOT_FOUND ? tell_missing(invocation, given)
+                                  : invocation_failed(invocation, status);
 }
 
 enum es_exit verb_read(struct invocation *invocation)
