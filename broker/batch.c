@@ -323,6 +323,13 @@ enum es_status batch_add_operation(struct batch *batch, const struct es_log_oper
     return ES_OK;
 }
 
+struct es_bytes batch_operations(const struct batch *batch)
+{
+    const struct batch_memory *memory = batch->memory;
+
+    return es_bytes_make(memory->operation_region, (uint32_t)es_pack_size(&memory->operations));
+}
+
 struct batch_answer *batch_add_answer(struct batch *batch)
 {
     struct batch_answer *answer = NULL;
@@ -455,8 +462,7 @@ static enum es_status encode_frame(struct batch *batch)
     status = es_last_encode(&batch->progress, memory->last, sizeof memory->last, &size);
     if (status == ES_OK) {
         batch->last = es_bytes_make(memory->last, size);
-        batch->operations =
-            es_bytes_make(memory->operation_region, (uint32_t)es_pack_size(&memory->operations));
+        batch->operations = batch_operations(batch);
     }
     return status;
 }

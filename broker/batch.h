@@ -148,6 +148,9 @@ ES_MUST_USE enum es_status batch_add_operation(struct batch *batch,
                                                const struct es_log_operation *operation,
                                                const struct es_commit_kv *kv);
 
+/* The operations that it holds so far, as they will be in the log. */
+struct es_bytes batch_operations(const struct batch *batch);
+
 /* Room for one more answer; NULL: the batch is full. It is zeroed. */
 struct batch_answer *batch_add_answer(struct batch *batch);
 

@@ -23,7 +23,8 @@ struct verdict {
     enum es_status status; /* ES_OK so far, or of the first operation that failed */
     enum es_reason reason;
     bool batch_full;
-    bool needs_barrier;         /* it must be the first of a batch, everything before applied */
+    bool is_first;              /* nothing of other transactions is in the batch */
+    bool needs_barrier;         /* it must be that, and everything before it be applied */
     struct cache_entry *stream; /* whose state the answer tells, where it failed */
     struct cache_entry *key;
 };
@@ -231,8 +232,10 @@ static enum es_status add_operation(struct sequencer *sequencer, struct batch *b
                                     const struct es_operation *operation, struct verdict *verdict,
                                     struct es_lane_result *result)
 {
-    struct snapshot_rules rules = {
-        .store = sequencer->store, .heads = sequencer->heads, .batch = batch};
+    struct snapshot_rules rules = {.store = sequencer->store,
+                                   .heads = sequencer->heads,
+                                   .batch = batch,
+                                   .is_first = verdict->is_first};
     enum es_status status = ES_OK;
 
     switch (operation->kind) {
@@ -369,11 +372,11 @@ enum es_status sequencer_add(struct sequencer *sequencer, struct batch *batch,
                              const struct incoming *incoming)
 {
     struct es_transaction_reader reader;
-    struct verdict verdict = {.status = ES_OK, .reason = ES_REASON_NONE};
+    struct verdict verdict = {
+        .status = ES_OK, .reason = ES_REASON_NONE, .is_first = !batch_has_commit(batch)};
     struct es_lane_result result = {.sequence = 0};
     struct batch_mark mark;
     uint64_t revision = sequencer->last_revision;
-    bool is_first = !batch_has_commit(batch);
     enum es_status status = ES_OK;
 
     if (batch->answer_count == BATCH_TRANSACTIONS_MAX) {
@@ -395,7 +398,7 @@ enum es_status sequencer_add(struct sequencer *sequencer, struct batch *batch,
         take_back(sequencer, batch, &mark, &verdict, &result);
         sequencer->last_revision = revision;
     }
-    if (verdict.needs_barrier || (verdict.batch_full && !is_first)) {
+    if (verdict.needs_barrier || (verdict.batch_full && !verdict.is_first)) {
         return ES_FULL;
     }
     if (verdict.batch_full) {

@@ -123,6 +123,38 @@ static bool is_meant(const struct es_snapshot_delete_operation *delete, uint64_t
            (delete->every_projection || es_text_equal(delete->projection, projection));
 }
 
+static enum es_status delete_one(struct snapshot_rules *rules,
+                                 const struct es_log_operation *operation, uint64_t *ret_deleted)
+{
+    enum es_status status = batch_add_operation(rules->batch, operation, NULL);
+
+    *ret_deleted += status == ES_OK;
+    return status;
+}
+
+/* What the transaction itself has saved so far: the store does not know it yet. */
+static enum es_status delete_own(struct snapshot_rules *rules,
+                                 const struct es_snapshot_delete_operation *delete,
+                                 uint64_t *ret_deleted)
+{
+    struct es_bytes own = batch_operations(rules->batch);
+    struct es_log_body body = {.operations_left = rules->batch->operation_count};
+    struct es_log_operation operation;
+    enum es_status status = ES_OK;
+
+    es_unpack_init(&body.operations, own.data, own.size);
+    while (status == ES_OK && es_log_body_next_operation(&body, &operation)) {
+        const struct es_log_snapshot *saved = &operation.as.snapshot;
+
+        if (operation.kind == ES_LOG_SNAPSHOT_PUT && es_text_equal(saved->stream, delete->stream) &&
+            is_meant(delete, saved->value.tick, saved->value.projection)) {
+            operation.kind = ES_LOG_SNAPSHOT_DELETE;
+            status = delete_one(rules, &operation, ret_deleted);
+        }
+    }
+    return status;
+}
+
 static enum es_status delete_found(struct snapshot_rules *rules,
                                    const struct es_snapshot_delete_operation *delete,
                                    struct store_iterator *iterator, uint64_t *ret_deleted)
@@ -142,14 +174,10 @@ static enum es_status delete_found(struct snapshot_rules *rules,
         if (!is_meant(delete, snapshot->value.tick, snapshot->value.projection)) {
             continue;
         }
-        status = batch_add_operation(rules->batch, &operation, NULL);
-        if (status == ES_FULL && *ret_deleted > 0) {
-            return ES_OK; /* the caller asks again for the rest */
-        }
+        status = delete_one(rules, &operation, ret_deleted);
         if (status != ES_OK) {
             return status;
         }
-        (*ret_deleted)++;
     }
     return store_iterator_status(iterator);
 }
@@ -165,7 +193,7 @@ enum es_status snapshot_rules_delete(struct snapshot_rules *rules,
     uint64_t deleted = 0;
     enum es_status status = ES_OK;
 
-    if (batch_has_commit(rules->batch) || heads_applied(rules->heads) + 1 < rules->batch->number) {
+    if (!rules->is_first || heads_applied(rules->heads) + 1 < rules->batch->number) {
         rules->needs_barrier = true;
         return ES_FULL;
     }
@@ -178,6 +206,12 @@ enum es_status snapshot_rules_delete(struct snapshot_rules *rules,
     }
     status = delete_found(rules, delete, iterator, &deleted);
     store_iterator_free(iterator);
+    if (status == ES_OK) {
+        status = delete_own(rules, delete, &deleted);
+    }
+    if (status == ES_FULL && deleted > 0) {
+        status = ES_OK; /* the caller asks again for the rest */
+    }
     if (status == ES_OK && deleted == 0) {
         status = ES_NOT_FOUND;
     }

@@ -19,8 +19,9 @@ struct snapshot_rules {
     struct store *store;
     struct heads *heads;
     struct batch *batch;
+    bool is_first;      /* the batch holds nothing but this transaction */
     bool needs_barrier; /* set with ES_FULL: only the store can tell, and it must be
-                           up to date: nothing unapplied, nothing before it in the batch */
+                           up to date: nothing unapplied, and the transaction is_first */
 };
 
 /*
@@ -31,8 +32,9 @@ ES_MUST_USE enum es_status snapshot_rules_save(struct snapshot_rules *rules,
                                                const struct es_snapshot_save_operation *save,
                                                struct es_lane_result *result);
 
-/* The number of snapshots deleted goes into result->revision; at most
- * BATCH_OPERATIONS_MAX at a time. ES_NOT_FOUND: there is none. */
+/* Those that the same transaction has saved before are meant too. The number of
+ * snapshots deleted goes into result->revision; at most BATCH_OPERATIONS_MAX at a
+ * time. ES_NOT_FOUND: there is none. */
 ES_MUST_USE enum es_status snapshot_rules_delete(struct snapshot_rules *rules,
                                                  const struct es_snapshot_delete_operation *delete,
                                                  struct es_lane_result *result);
