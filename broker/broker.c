@@ -105,39 +105,37 @@ static void look(void *context, const uint8_t *store_id, const uint8_t *boot_id,
     lanes_look(broker->run.segments_fd, &config, ret_remains);
 }
 
-static enum es_status open_store(struct broker *broker)
+static enum es_status make_batches(struct broker *broker, const struct log_geometry *geometry)
 {
-    const struct options *options = broker->options;
-    struct startup_options startup = {
-        .data_path = options->data_path,
-        .in_memory = options->in_memory,
-        .durability = options->syncs_commits ? ANCHOR_FSYNC : ANCHOR_OS,
-        .geometry = {.segment_count = LOG_SEGMENT_COUNT_DEFAULT,
-                     .segment_bytes = options->segment_bytes},
-        .look = look,
-        .look_context = broker,
-    };
-    enum es_status status =
-        startup_open(&startup, &broker->counters, &broker->startup, broker->why);
+    uint32_t record_max = broker->options->geometry.payload_bytes_max;
+    uint32_t batch_max = 0;
 
-    if (status == ES_OK) {
-        log_info("the store holds positions 1 to %" PRIu64 " in %" PRIu64 " commits; %" PRIu64
-                 " batches came from the log",
-                 broker->startup.end.position, broker->startup.end.commit_number,
-                 broker->startup.replayed_batches);
+    for (int i = 0; i < COMMIT_LOOP_BATCHES; i++) {
+        enum es_status status = batch_new(log_body_bytes_max(geometry), &broker->batches[i]);
+
+        if (status != ES_OK) {
+            snprintf(broker->why, sizeof broker->why, "not enough memory");
+            return status;
+        }
     }
-    return status;
+    batch_max = batch_transaction_bytes_max(broker->batches[0]);
+    broker->transaction_bytes_max = batch_max < record_max ? batch_max : record_max;
+    return ES_OK;
 }
 
-static enum es_status open_lanes(struct broker *broker)
+/* Shared memory, while the store's history stands still. */
+static enum es_status open_lanes(void *context, const struct startup *startup)
 {
-    const struct startup *startup = &broker->startup;
+    struct broker *broker = context;
     struct lanes_config config = lanes_config_of(broker, startup->state.store_id, startup->boot_id);
     struct es_control_head head = {.batch_number = startup->end.batch_number,
                                    .commit_number = startup->end.commit_number,
                                    .durable_position = startup->end.position};
-    enum es_status status = ES_OK;
+    enum es_status status = make_batches(broker, &log_origin(startup->log)->geometry);
 
+    if (status != ES_OK) {
+        return status;
+    }
     memcpy(head.store_hash, startup->end.store_hash, sizeof head.store_hash);
     config.identity.start_number = startup->state.start_number;
     config.identity.epoch = startup->state.epoch;
@@ -150,6 +148,32 @@ static enum es_status open_lanes(struct broker *broker)
                  "cannot make shared memory for %s: %s (%s): make room in /dev/shm, or give "
                  "smaller --slots",
                  broker->options->run_path, es_status_text(status), strerror(errno));
+    }
+    return status;
+}
+
+static enum es_status open_store(struct broker *broker)
+{
+    const struct options *options = broker->options;
+    struct startup_options startup = {
+        .data_path = options->data_path,
+        .in_memory = options->in_memory,
+        .durability = options->syncs_commits ? ANCHOR_FSYNC : ANCHOR_OS,
+        .geometry = {.segment_count = LOG_SEGMENT_COUNT_DEFAULT,
+                     .segment_bytes = options->segment_bytes},
+        .look = look,
+        .look_context = broker,
+        .take_over = open_lanes,
+        .take_over_context = broker,
+    };
+    enum es_status status =
+        startup_open(&startup, &broker->counters, &broker->startup, broker->why);
+
+    if (status == ES_OK) {
+        log_info("the store holds positions 1 to %" PRIu64 " in %" PRIu64 " commits; %" PRIu64
+                 " batches came from the log",
+                 broker->startup.end.position, broker->startup.end.commit_number,
+                 broker->startup.replayed_batches);
     }
     return status;
 }
@@ -296,22 +320,6 @@ static enum es_status assemble(struct broker *broker)
     enum es_status status = run_directory_open(broker->options, &broker->run, broker->why);
 
     status = status != ES_OK ? status : open_store(broker);
-    if (status == ES_OK) {
-        const struct log_origin *origin = log_origin(broker->startup.log);
-        uint32_t record_max = broker->options->geometry.payload_bytes_max;
-
-        for (int i = 0; status == ES_OK && i < COMMIT_LOOP_BATCHES; i++) {
-            status = batch_new(log_body_bytes_max(&origin->geometry), &broker->batches[i]);
-        }
-        if (status == ES_OK) {
-            uint32_t batch_max = batch_transaction_bytes_max(broker->batches[0]);
-
-            broker->transaction_bytes_max = batch_max < record_max ? batch_max : record_max;
-        } else {
-            snprintf(broker->why, sizeof broker->why, "not enough memory");
-        }
-    }
-    status = status != ES_OK ? status : open_lanes(broker);
     status = status != ES_OK ? status : open_sockets(broker);
     status = status != ES_OK ? status : make_commit_path(broker);
     status = status != ES_OK ? status : make_control(broker);

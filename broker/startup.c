@@ -354,11 +354,6 @@ static enum es_status begin(struct startup *startup, const struct startup_option
     enum es_status status = ES_OK;
 
     memcpy(point.store_hash, startup->end.store_hash, LOG_HASH_BYTES);
-    status = log_begin(startup->log, startup->state.epoch, &point);
-    if (status != ES_OK) {
-        return startup_explain(why, status, "cannot begin a segment of the commit log: %s",
-                               log_why(startup->log));
-    }
     startup->state.start_number++;
     startup->state.clean = false;
     startup->state.durability = options->durability;
@@ -367,6 +362,19 @@ static enum es_status begin(struct startup *startup, const struct startup_option
     startup->state.position = startup->end.position;
     memcpy(startup->state.boot_id, startup->boot_id, sizeof startup->boot_id);
     memcpy(startup->state.store_hash, startup->end.store_hash, ES_HASH_SIZE);
+    /* A start that dies before log_begin() replays again what the control page has
+     * not seen; one that dies behind it cannot, so the page must know by then. */
+    if (options->take_over != NULL) {
+        status = options->take_over(options->take_over_context, startup);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    status = log_begin(startup->log, startup->state.epoch, &point);
+    if (status != ES_OK) {
+        return startup_explain(why, status, "cannot begin a segment of the commit log: %s",
+                               log_why(startup->log));
+    }
     status = anchor_write(startup->anchor, &startup->state);
     if (status != ES_OK) {
         return startup_explain(why, status, "cannot write the anchor of %s: %s",

@@ -23,6 +23,8 @@
 #include "broker/store.h"
 #include "shm/codec/last_record.h"
 
+struct startup;
+
 struct startup_options {
     const char *data_path;
     bool in_memory; /* a store that ends with the process; tests and trials */
@@ -33,6 +35,13 @@ struct startup_options {
     void (*look)(void *context, const uint8_t *store_id, const uint8_t *boot_id,
                  struct lanes_remains *ret_remains);
     void *look_context;
+    /* Makes shared memory, or takes over what 'remains' and 'ahead' tell of: called
+     * before the history goes on, for afterwards the log does not know 'ahead' any
+     * more. 'startup' is as startup_open() will return it, but for the log, which is
+     * not yet written to. The sentence on failure is the hook's own to give. May be
+     * NULL where there is none. */
+    enum es_status (*take_over)(void *context, const struct startup *startup);
+    void *take_over_context;
 };
 
 /* A store that may be written, and where its history stands. */

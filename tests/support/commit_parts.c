@@ -80,9 +80,9 @@ static void wake_nobody(void *context)
     (void)context;
 }
 
-static void open_lanes(struct commit_parts *parts)
+static enum es_status take_over(void *context, const struct startup *startup)
 {
-    struct startup *startup = &parts->startup;
+    struct commit_parts *parts = context;
     struct lanes_config config = lanes_config_of(parts, startup->state.store_id, startup->boot_id);
     struct es_control_head head = {.batch_number = startup->end.batch_number,
                                    .commit_number = startup->end.commit_number,
@@ -95,7 +95,7 @@ static void open_lanes(struct commit_parts *parts)
                          ? lanes_take_over(&config, &head, &startup->ahead, &parts->lanes)
                          : lanes_new(&config, &head, &parts->lanes),
                      ES_OK);
-    lanes_set_state(parts->lanes, ES_BROKER_SERVING);
+    return ES_OK;
 }
 
 enum es_status commit_parts_open(struct commit_parts *parts)
@@ -106,7 +106,9 @@ enum es_status commit_parts_open(struct commit_parts *parts)
                                       .durability = ANCHOR_FSYNC,
                                       .geometry = parts->log_geometry,
                                       .look = look,
-                                      .look_context = parts};
+                                      .look_context = parts,
+                                      .take_over = take_over,
+                                      .take_over_context = parts};
     struct drain_config drain = {.counters = &parts->counters,
                                  .record_bytes_max = parts->geometry.record_bytes_max};
     struct committer_config committer = {
@@ -118,9 +120,11 @@ enum es_status commit_parts_open(struct commit_parts *parts)
     snprintf(data, sizeof data, "%s/data", parts->root);
     status = startup_open(&options, &parts->counters, startup, parts->why);
     if (status != ES_OK) {
+        lanes_free(parts->lanes);
+        parts->lanes = NULL;
         return status;
     }
-    open_lanes(parts);
+    lanes_set_state(parts->lanes, ES_BROKER_SERVING);
     parts->published_position = startup->end.position;
     memset(parts->categories, 0, sizeof parts->categories);
     assert_int_equal(inbox_new(wake_nobody, NULL, &parts->inbox), ES_OK);
