@@ -256,8 +256,11 @@ enum es_status committer_finish(struct committer *committer, struct batch *batch
     lanes_acknowledge(lanes, &batch->progress);
     answer_requests(committer, batch);
     publish(committer, batch);
-    witness_note(committer->config.witness, committer->end.batch_number,
-                 committer->end.commit_number, committer->end.position, committer->end.store_hash);
+    if (batch->commit_number != 0) { /* a batch without one was not synced: scribe.h */
+        witness_note(committer->config.witness, committer->end.batch_number,
+                     committer->end.commit_number, committer->end.position,
+                     committer->end.store_hash);
+    }
     heads_set_applied(committer->config.heads, batch->number);
     count(committer, batch);
     return ES_OK;
