@@ -258,7 +258,8 @@ static enum es_status check_first_records(struct replay *replay)
         if (status != ES_OK) {
             return status;
         }
-        if (file->state != LOG_FILE_VALID || header.segment_number > file->header.segment_number) {
+        /* Without a valid header its number is 0, and any record is one too many. */
+        if (header.segment_number > file->header.segment_number) {
             snprintf(log->defect, sizeof log->defect,
                      "segment-%02" PRIu32 " has lost the header of segment %" PRIu64, i,
                      header.segment_number);
