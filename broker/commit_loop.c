@@ -1,5 +1,6 @@
 #include "broker/commit_loop.h"
 
+#include <assert.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -140,6 +141,7 @@ static bool commit_first(struct commit_loop *loop)
     const char *what = "";
     bool is_full = false;
 
+    assert(loop->filling != NULL);
     if (!fill(loop, &is_full)) {
         begin_filling(loop, loop->filling);
         return is_full;

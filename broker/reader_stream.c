@@ -90,6 +90,7 @@ static enum es_status locate_range(struct reader *reader, struct es_text stream,
         if (status != ES_OK) {
             break;
         }
+        assert(run != NULL);
         from = run->first_sequence > first ? run->first_sequence : first;
         to = anchor.sequence < last ? anchor.sequence : last;
         for (uint64_t sequence = from; sequence <= to; sequence++) {

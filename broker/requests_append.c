@@ -75,7 +75,7 @@ enum es_status request_append(struct request_worker *worker, const struct es_req
                               struct es_bytes *ret_reply)
 {
     const struct es_request_append *append = &request->as.append;
-    struct es_lane_result result;
+    struct es_lane_result result = {0};
     struct es_wire_result wire;
     struct es_pack pack;
     uint64_t position = 0;

@@ -14,7 +14,7 @@ static enum es_status value_read(struct request_worker *worker, struct es_text n
                                  struct es_text key, struct store_slice bytes,
                                  struct es_kv_value *ret_value)
 {
-    struct es_kv_value value;
+    struct es_kv_value value = {0};
     enum es_status status = es_kv_value_decode(bytes.bytes, bytes.size, &value);
 
     if (status == ES_OK) {
@@ -32,7 +32,7 @@ enum es_status request_kv_get(struct request_worker *worker, const struct es_req
                               struct es_bytes *ret_reply)
 {
     const struct es_request_kv_get *get = &request->as.kv_get;
-    struct es_kv_value value;
+    struct es_kv_value value = {0};
     struct es_pack pack;
     struct es_key key;
     enum es_status status = ES_OK;
@@ -71,7 +71,7 @@ static enum es_status add_entry(struct request_worker *worker, struct es_page *p
                                 const struct store_iterator *iterator, item_write_fn write)
 {
     struct store_slice key = store_iterator_key(iterator);
-    struct es_kv_value value;
+    struct es_kv_value value = {0};
     struct es_kv_item item;
     enum es_status status =
         es_key_kv_parse(es_bytes_make(key.bytes, (uint32_t)key.size), &item.name_space, &item.key);

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <string.h>
 
 #include "broker/request_worker.h"
@@ -232,6 +233,7 @@ static enum es_status list_streams(struct request_worker *worker, struct store_i
 
         status = add_stream(worker, page, iterator, &stream);
         if (status == ES_OK) {
+            assert(stream.data != NULL);
             memcpy(text, stream.data, stream.size);
             store_iterator_next(iterator);
             skip_positions(iterator, es_text_make(text, stream.size));

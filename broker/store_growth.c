@@ -181,6 +181,7 @@ enum es_status store_growth_learn(struct store_growth *growth, struct store_slic
         place->bytes = bytes;
         place->capacity = prefix.size;
     }
+    assert(place->bytes != NULL); /* a prefix is never empty */
     memcpy(place->bytes, prefix.bytes, prefix.size);
     place->size = prefix.size;
     place->hash = hash;

@@ -1,5 +1,6 @@
 #include "broker/store_tree.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -109,6 +110,7 @@ static struct store_tree_node *own(struct store_tree_node *node)
 {
     struct store_tree_node *copy = NULL;
 
+    assert(node != NULL);
     if (atomic_load_explicit(&node->holds, memory_order_acquire) == 1) { /* [T1] */
         return node;
     }

@@ -8,12 +8,14 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 
 SOURCE_DIR = os.environ["ES_SOURCE_DIR"]
 BUILD_DIR = os.environ["ES_BUILD_DIR"]
+CONFIGS = [os.path.join(SOURCE_DIR, path) for path in (".clang-tidy", "tests/.clang-tidy")]
 CLEAN_DIR = os.path.join(BUILD_DIR, "tests", "tidy_clean")
 
 PLANTED = """int planted(const int *number);
@@ -43,8 +45,7 @@ def fingerprint(entry, checks):
 
 
 def tidy(path, *extra):
-    config = f"--config-file={SOURCE_DIR}/.clang-tidy"
-    command = ["clang-tidy", "--quiet", config, "-p", BUILD_DIR, path, *extra]
+    command = ["clang-tidy", "--quiet", "-p", BUILD_DIR, path, *extra]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -63,6 +64,7 @@ def check(path, entry, checks):
 def planted_is_found():
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "planted.c")
+        shutil.copy(CONFIGS[0], directory)
         with open(path, "w", encoding="utf-8") as file:
             file.write(PLANTED)
         status, output = tidy(path, "--", "-std=c11")
@@ -74,8 +76,10 @@ def main():
         print("clang_tidy.py: a planted mistake was not found")
         return 1
     os.makedirs(CLEAN_DIR, exist_ok=True)
-    with open(os.path.join(SOURCE_DIR, ".clang-tidy"), "rb") as file:
-        checks = file.read()
+    checks = b""
+    for config in CONFIGS:
+        with open(config, "rb") as file:
+            checks += file.read()
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         found = commands()

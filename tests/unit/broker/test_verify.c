@@ -20,7 +20,7 @@
 #include "tests/support/store_builder.h"
 
 #define NO_BUDGET UINT64_C(0)
-#define ALL_BUDGET UINT64_MAX / 2
+#define ALL_BUDGET (UINT64_MAX / 2)
 
 enum {
     FINDINGS_MAX = 1000
