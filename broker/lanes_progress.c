@@ -13,6 +13,7 @@ struct lane *lanes_lane(struct lanes *lanes, uint32_t index)
     return index < ES_LANE_COUNT_MAX && lanes->lanes[index].is_open ? &lanes->lanes[index] : NULL;
 }
 
+/* NULL: it was given up meanwhile, and nobody needs to know how far it had come. */
 static struct lane_ring *ring_of(struct lanes *lanes, uint64_t ring_id)
 {
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
@@ -62,8 +63,9 @@ void lanes_advance(struct lanes *lanes, const struct es_last *last,
     for (uint32_t i = 0; i < last->ring_count; i++) {
         const struct lane_ring *ring = ring_of(lanes, last->rings[i].ring_id);
 
-        assert(ring != NULL);
-        es_control_set_cursor(&lanes->control, ring->index, last->rings[i].cursor);
+        if (ring != NULL) {
+            es_control_set_cursor(&lanes->control, ring->index, last->rings[i].cursor);
+        }
     }
     for (uint32_t i = 0; i < last->lane_count; i++) {
         const struct lane *lane = lane_of(lanes, last->lanes[i].incarnation);
@@ -79,8 +81,9 @@ void lanes_free_slots(struct lanes *lanes, const struct es_last *last)
     for (uint32_t i = 0; i < last->ring_count; i++) {
         struct lane_ring *ring = ring_of(lanes, last->rings[i].ring_id);
 
-        assert(ring != NULL);
-        es_ring_free(&ring->reader, last->rings[i].cursor);
+        if (ring != NULL) {
+            es_ring_free(&ring->reader, last->rings[i].cursor);
+        }
     }
 }
 
