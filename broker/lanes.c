@@ -309,10 +309,33 @@ static enum es_status make_ring(struct lanes *lanes, uint32_t index, uint32_t ui
     return ES_OK;
 }
 
+/* A place for one more ring; where all are taken, that of a user who has gone. */
+static uint32_t find_ring_place(struct lanes *lanes)
+{
+    for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
+        if (!lanes->rings[i].is_open) {
+            return i;
+        }
+    }
+    for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
+        if (lanes->rings[i].lane_count == 0) {
+            char name[LANES_FILE_NAME_BYTES];
+
+            lanes_ring_name(lanes->rings[i].uid, name);
+            lanes_give_up_ring(lanes, &lanes->rings[i]);
+            if (es_segment_remove(lanes->directory_fd, name) == ES_E_IO) {
+                log_warning("cannot remove %s from shared memory: %s", name, strerror(errno));
+            }
+            return i;
+        }
+    }
+    return ES_RING_COUNT_MAX;
+}
+
 static enum es_status find_or_make_ring(struct lanes *lanes, uint32_t uid,
                                         struct lane_ring **ret_ring)
 {
-    uint32_t unused = ES_RING_COUNT_MAX;
+    uint32_t place = ES_RING_COUNT_MAX;
     enum es_status status = ES_OK;
 
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
@@ -320,16 +343,14 @@ static enum es_status find_or_make_ring(struct lanes *lanes, uint32_t uid,
             *ret_ring = &lanes->rings[i];
             return ES_OK;
         }
-        if (!lanes->rings[i].is_open && unused == ES_RING_COUNT_MAX) {
-            unused = i;
-        }
     }
-    if (unused == ES_RING_COUNT_MAX) {
+    place = find_ring_place(lanes);
+    if (place == ES_RING_COUNT_MAX) {
         return ES_E_LIMIT;
     }
-    status = make_ring(lanes, unused, uid);
+    status = make_ring(lanes, place, uid);
     if (status == ES_OK) {
-        *ret_ring = &lanes->rings[unused];
+        *ret_ring = &lanes->rings[place];
     }
     return status;
 }
@@ -399,8 +420,10 @@ enum es_status lanes_attach(struct lanes *lanes, uint32_t uid, pid_t pid, uint64
         .uid = uid, .pid = (uint32_t)pid, .pid_start_time = pid_start_time};
     struct lanes_attachment attachment = {.control_fd = -1, .ring_fd = -1, .lane_fd = -1};
     uint32_t index = 0;
-    enum es_status status = find_or_make_ring(lanes, uid, &ring);
+    enum es_status status = ES_OK;
 
+    lanes_tidy(lanes); /* what was closed a moment ago is free */
+    status = find_or_make_ring(lanes, uid, &ring);
     if (status != ES_OK) {
         return status;
     }

@@ -43,6 +43,10 @@ static inline void lanes_close_entry(struct lanes *lanes, uint32_t index)
     es_control_set_lane(&lanes->control, index, &entry);
 }
 
+/* Forgets a ring without lanes; the next producer of its user gets a new one. A
+ * batch that has touched it may still be on its way. */
+void lanes_give_up_ring(struct lanes *lanes, struct lane_ring *ring);
+
 /* The low byte of an incarnation is the lane's index, so that it can be found. */
 static inline uint32_t incarnation_index(uint64_t incarnation)
 {

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -13,12 +14,11 @@ void lanes_evict(struct lanes *lanes, struct lane *lane)
     counter_add(&lanes->counters->lanes_evicted, 1);
 }
 
-/* A ring that was taken away is made anew for the next producer of its user. */
-static void give_up_ring(struct lanes *lanes, struct lane_ring *ring)
+void lanes_give_up_ring(struct lanes *lanes, struct lane_ring *ring)
 {
     struct es_control_ring entry = {.ring_id = 0};
 
-    log_warning("the ring of uid %u is given up: its memory was taken away", ring->uid);
+    assert(ring->lane_count == 0);
     es_control_set_ring(&lanes->control, ring->index, &entry);
     es_fault_forget(ring->fault_index);
     es_segment_unmap(&ring->segment);
@@ -31,7 +31,8 @@ void lanes_check_faults(struct lanes *lanes)
         struct lane_ring *ring = &lanes->rings[i];
 
         if (ring->is_open && ring->lane_count == 0 && es_fault_was_hit(ring->fault_index)) {
-            give_up_ring(lanes, ring);
+            log_warning("the ring of uid %u is given up: its memory was taken away", ring->uid);
+            lanes_give_up_ring(lanes, ring);
         }
     }
     for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
