@@ -1,6 +1,8 @@
 /* The lines of a file; see line_reader.h. */
 #include "tools/esctl/line_reader.h"
 
+#include "tools/esctl/stop_signal.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +52,9 @@ static enum es_status fill(struct line_reader *reader)
 
     if (status != ES_OK) {
         return status;
+    }
+    if (!stop_wait_readable(reader->descriptor)) {
+        return ES_INTERRUPTED;
     }
     const ssize_t count =
         read(reader->descriptor, reader->buffer + reader->end, reader->capacity - reader->end);

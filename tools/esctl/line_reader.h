@@ -30,7 +30,7 @@ void line_reader_deinit(struct line_reader *reader);
  * The next line without its newline; the caller may change it until the next call.
  *
  * ES_EMPTY: the end. ES_E_TOO_LARGE: the line is longer than LINE_BYTES_MAX.
- * ES_E_IO: reading failed, errno says why. ES_INTERRUPTED: a signal came first.
+ * ES_E_IO: reading failed, errno says why. ES_INTERRUPTED: stop_requested().
  */
 ES_MUST_USE enum es_status line_reader_next(struct line_reader *reader, char **ret_line,
                                             size_t *ret_size);

@@ -1,6 +1,8 @@
 /* SIGINT and SIGTERM as a wish to stop; see stop_signal.h. */
 #include "tools/esctl/stop_signal.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 
 static volatile sig_atomic_t requested;
@@ -30,4 +32,23 @@ void stop_signal_install(struct es_connection *connection)
 bool stop_requested(void)
 {
     return requested != 0;
+}
+
+bool stop_wait_readable(int descriptor)
+{
+    struct pollfd ready = {.fd = descriptor, .events = POLLIN};
+    sigset_t stops;
+    sigset_t before;
+
+    if (descriptor < 0) {
+        return true; /* poll() would wait for ever; read() says what is wrong */
+    }
+    (void)sigemptyset(&stops);
+    (void)sigaddset(&stops, SIGINT);
+    (void)sigaddset(&stops, SIGTERM);
+    (void)pthread_sigmask(SIG_BLOCK, &stops, &before);
+    while (requested == 0 && ppoll(&ready, 1, NULL, &before) < 0 && errno == EINTR) {
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return requested == 0;
 }

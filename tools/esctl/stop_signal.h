@@ -13,4 +13,11 @@ void stop_signal_install(struct es_connection *connection);
 
 bool stop_requested(void);
 
+/*
+ * Waits until 'descriptor' can be read, or has an end or an error to tell. False:
+ * a stop was requested, before or meanwhile; no signal slips in between the look
+ * and the wait.
+ */
+bool stop_wait_readable(int descriptor);
+
 #endif

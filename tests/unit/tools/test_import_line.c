@@ -2,6 +2,8 @@
 #include "tools/esctl/base64.h"
 #include "tools/esctl/import_line.h"
 
+#include "tests/support/prng.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -184,6 +186,34 @@ static void a_malformed_line_is_refused_with_a_reason(void **state)
     }
 }
 
+/* Lines of strangers: with any bytes changed, cut out or put in twice a line is read or
+ * refused with a reason, and the next one is read as if nothing had been. */
+static void mutated_lines_do_no_harm(void **state)
+{
+    static const char line[] =
+        "{\"stream\":\"a:b:L0:c:Md\",\"sequence\":7,\"tick\":9223372036854775807,\"type\":"
+        "\"t\\u00e9\","
+        "\"payload\":{\"a\":[18446744073709551615,-1.5e3,null,true],\"b\":\"\\ud83d\\ude00\"},"
+        "\"previous_hash\":\"" HASH "\",\"hash\":\"" HASH "\",\"position\":12,\"time\":13}";
+    static const char bytes[] = "{}[]\",:\\u0019-+.eE tfn\xFF\xC3";
+    struct fixture *f = *state;
+    struct prng prng;
+    char text[sizeof line];
+
+    prng_begin(&prng, __func__);
+    for (int i = 0; i < 20000; i++) {
+        memcpy(text, line, sizeof line);
+        for (uint64_t n = prng_below(&prng, 4); n > 0; n--) {
+            text[prng_below(&prng, sizeof line - 1)] = bytes[prng_below(&prng, sizeof bytes - 1)];
+        }
+        if (prng_one_in(&prng, 4)) {
+            text[prng_below(&prng, sizeof line - 1)] = '\0';
+        }
+        assert_true(parse(f, text) == ES_OK || strlen(f->error) > 0);
+    }
+    assert_int_equal(parse(f, line), ES_OK);
+}
+
 static void base64_has_one_spelling_for_each_bytes(void **state)
 {
     static const char *const texts[] = {"", "AA==", "AAE=", "AAEC", "AAECAw==", "+/+/"};
@@ -217,6 +247,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_key_has_a_text_or_base64, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_malformed_line_is_refused_with_a_reason, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(mutated_lines_do_no_harm, set_up, tear_down),
         cmocka_unit_test(base64_has_one_spelling_for_each_bytes),
     };
 
