@@ -360,6 +360,7 @@ static enum es_status end_cleanly(struct broker *broker)
         stop_at_once("a clean end", es_status_text(status));
     }
     lanes_set_state(broker->lanes, ES_BROKER_STOPPED);
+    lanes_remove_if_unused(broker->lanes);
     return status;
 }
 

@@ -13,8 +13,6 @@
 #include "broker/logger.h"
 #include "shm/fault.h"
 
-#define CONTROL_NAME "control"
-
 enum {
     ATTACH_COUNT_MAX = (1 << 24) - 1, /* what fits between start number and index */
     RING_MODE = 0600,
@@ -40,7 +38,7 @@ void lanes_look(int directory_fd, const struct lanes_config *config,
 {
     struct es_segment segment = ES_SEGMENT_NONE;
     struct es_control control;
-    enum es_status status = es_segment_open(directory_fd, CONTROL_NAME, es_control_bytes(),
+    enum es_status status = es_segment_open(directory_fd, LANES_CONTROL_NAME, es_control_bytes(),
                                             geteuid(), CONTROL_MODE, false, &segment);
 
     memset(ret_remains, 0, sizeof *ret_remains);
@@ -88,8 +86,8 @@ enum es_status lanes_new(const struct lanes_config *config, const struct es_cont
         return ES_E_NO_MEMORY;
     }
     lanes->identity.ring_id = random_id();
-    status = es_segment_create(config->directory_fd, CONTROL_NAME, es_control_bytes(), CONTROL_MODE,
-                               ES_GROUP_NONE, &lanes->control_segment);
+    status = es_segment_create(config->directory_fd, LANES_CONTROL_NAME, es_control_bytes(),
+                               CONTROL_MODE, ES_GROUP_NONE, &lanes->control_segment);
     if (status != ES_OK) {
         lanes_free(lanes);
         return status;
@@ -225,8 +223,8 @@ enum es_status lanes_take_over(const struct lanes_config *config,
     if (lanes == NULL) {
         return ES_E_NO_MEMORY;
     }
-    status = es_segment_open(config->directory_fd, CONTROL_NAME, es_control_bytes(), geteuid(),
-                             CONTROL_MODE, true, &lanes->control_segment);
+    status = es_segment_open(config->directory_fd, LANES_CONTROL_NAME, es_control_bytes(),
+                             geteuid(), CONTROL_MODE, true, &lanes->control_segment);
     if (status == ES_OK) {
         status = es_control_attach(&lanes->control, &lanes->control_segment);
     }
@@ -392,7 +390,7 @@ static enum es_status duplicate_descriptors(struct lanes *lanes, const struct la
                                             struct lanes_attachment *attachment)
 {
     enum es_status status = es_segment_reopen_readonly(
-        lanes->directory_fd, CONTROL_NAME, &lanes->control_segment, &attachment->control_fd);
+        lanes->directory_fd, LANES_CONTROL_NAME, &lanes->control_segment, &attachment->control_fd);
 
     if (status != ES_OK) {
         return status;

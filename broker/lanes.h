@@ -163,6 +163,10 @@ void lanes_free_slots(struct lanes *lanes, const struct es_last *last);
 /* Answers the records of the batch, and then wakes who sleeps. */
 void lanes_acknowledge(struct lanes *lanes, const struct es_last *last);
 
+/* At a clean end: removes the files that no producer uses any more, all of them if
+ * no lane is open. Else they stay, for the successor and for who waits for it. */
+void lanes_remove_if_unused(struct lanes *lanes);
+
 /* Records that wait in all lanes, taken or not. */
 uint64_t lanes_backlog(struct lanes *lanes);
 

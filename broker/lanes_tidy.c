@@ -87,3 +87,27 @@ void lanes_tidy(struct lanes *lanes)
         }
     }
 }
+
+void lanes_remove_if_unused(struct lanes *lanes)
+{
+    char name[LANES_FILE_NAME_BYTES];
+    enum es_status status = ES_OK;
+
+    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
+        if (lanes->lanes[i].is_open) {
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
+        if (lanes->rings[i].is_open) {
+            lanes_ring_name(lanes->rings[i].uid, name);
+            status = es_segment_remove(lanes->directory_fd, name);
+        }
+    }
+    if (status != ES_E_IO) {
+        status = es_segment_remove(lanes->directory_fd, LANES_CONTROL_NAME);
+    }
+    if (status == ES_E_IO) {
+        log_warning("cannot remove unused shared memory: %s", strerror(errno));
+    }
+}

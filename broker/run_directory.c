@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "broker/startup_check.h"
-#include "shm/segment.h"
 
 #define LOCK_NAME "esbroker.lock"
 
@@ -81,7 +80,6 @@ enum es_status run_directory_open(const struct options *options,
                                   struct run_directory *ret_directory, char why[DATA_WHY_BYTES])
 {
     struct run_directory *directory = ret_directory;
-    char segments_path[ES_SEGMENT_PATH_BYTES_MAX];
     gid_t group = options->group_given ? options->group : ES_GROUP_NONE;
     enum es_status status = ES_OK;
 
@@ -101,12 +99,12 @@ enum es_status run_directory_open(const struct options *options,
     }
     if (status == ES_OK) {
         status = es_segment_directory(options->run_path, true, group, &directory->segments_fd,
-                                      segments_path);
+                                      directory->segments_path);
         if (status != ES_OK) {
             startup_explain(why, status,
                             "cannot use %s for shared memory (%s): give a --run DIR on a tmpfs of "
                             "your own",
-                            segments_path, es_status_text(status));
+                            directory->segments_path, es_status_text(status));
         }
     }
     if (status != ES_OK) {
@@ -118,6 +116,13 @@ enum es_status run_directory_open(const struct options *options,
 void run_directory_close(struct run_directory *directory)
 {
     if (directory->segments_fd >= 0) {
+        struct stat run;
+        struct stat segments;
+
+        if (fstat(directory->fd, &run) == 0 && fstat(directory->segments_fd, &segments) == 0 &&
+            (run.st_ino != segments.st_ino || run.st_dev != segments.st_dev)) {
+            rmdir(directory->segments_path); /* refused while somebody's lane is in it */
+        }
         close(directory->segments_fd);
     }
     if (directory->lock_fd >= 0) {

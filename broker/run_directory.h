@@ -9,6 +9,7 @@
 
 #include "broker/data_directory.h"
 #include "broker/options.h"
+#include "shm/segment.h"
 
 enum {
     SOCKET_PATH_BYTES_MAX = 108
@@ -18,6 +19,7 @@ struct run_directory {
     int fd;
     int lock_fd;
     int segments_fd; /* of the directory with the shared memory */
+    char segments_path[ES_SEGMENT_PATH_BYTES_MAX];
     char requests_path[SOCKET_PATH_BYTES_MAX];
     char events_path[SOCKET_PATH_BYTES_MAX];
     char control_path[SOCKET_PATH_BYTES_MAX];
@@ -33,6 +35,8 @@ struct run_directory {
 ES_MUST_USE enum es_status run_directory_open(const struct options *options,
                                               struct run_directory *ret_directory,
                                               char why[DATA_WHY_BYTES]);
+
+/* Also removes the directory of the shared memory, if it is another and empty. */
 void run_directory_close(struct run_directory *directory);
 
 #endif

@@ -24,7 +24,10 @@ class BrokerCase(unittest.TestCase):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="es-"))
         self.addCleanup(shutil.rmtree, self.root, ignore_errors=True)
         self.data = self.root / "data"
-        self.run_dir = self.root / "run"
+        # On a tmpfs, so that the shared memory of a killed broker goes with it.
+        self.shared = pathlib.Path(tempfile.mkdtemp(prefix="es-", dir="/dev/shm"))
+        self.addCleanup(shutil.rmtree, self.shared, ignore_errors=True)
+        self.run_dir = self.shared / "run"
 
     def command(self, *options, data=None, run_dir=None):
         return [ESBROKER, "--data", str(data or self.data), "--run", str(run_dir or self.run_dir),
@@ -83,6 +86,16 @@ class Life(BrokerCase):
         for how in (signal.SIGTERM, signal.SIGINT):
             self.stop(self.start(), how)
             self.assertFalse((self.run_dir / "control.sock").exists())
+
+    def test_a_clean_end_leaves_no_shared_memory(self):
+        before = set(os.listdir("/dev/shm"))
+        broker = self.start(run_dir=self.root / "on-disk")
+        made = [name for name in set(os.listdir("/dev/shm")) - before
+                if name.startswith("eventspine-")]
+        self.assertNotEqual(made, [])
+        self.stop(broker)
+        # Other tests come and go meanwhile; those that were there with ours include ours.
+        self.assertNotEqual([name for name in made if os.path.exists(f"/dev/shm/{name}")], made)
 
     def test_systemd_is_told(self):
         path = str(self.root / "notify")
