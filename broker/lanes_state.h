@@ -21,6 +21,8 @@ struct lanes {
     struct lane lanes[ES_LANE_COUNT_MAX];
 };
 
+#define LANES_CONTROL_NAME "control"
+
 enum {
     LANES_FILE_NAME_BYTES = 32
 };
