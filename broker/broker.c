@@ -311,6 +311,7 @@ static void *run_commit_thread(void *context)
                                         .reserve_bytes = broker->options->reserve_bytes,
                                         .failed = fail};
 
+    pthread_setname_np(pthread_self(), "es-commit");
     commit_loop_run(broker->loop, &config);
     return NULL;
 }

@@ -34,6 +34,7 @@ static void *run(void *context)
 {
     struct flusher *flusher = context;
 
+    pthread_setname_np(pthread_self(), "es-flusher");
     pthread_mutex_lock(&flusher->lock);
     while (!flusher->is_stopping || flusher->has_cut) {
         if (flusher->has_cut) {

@@ -186,7 +186,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
 static void print_version(FILE *stream, struct argp_state *state)
 {
     (void)state;
-    fprintf(stream, "esbroker (eventspine " ES_VERSION_TEXT ")\n");
+    fprintf(stream, "esbroker (Eventspine) " ES_VERSION_TEXT "\n");
 }
 
 void options_parse(int argc, char **argv, struct options *ret_options)

@@ -96,6 +96,7 @@ static void *run(void *context)
 {
     struct scribe *scribe = context;
 
+    pthread_setname_np(pthread_self(), "es-scribe");
     for (;;) {
         uint32_t turn = atomic_load_explicit(&scribe->turn, memory_order_acquire); /* [S1] */
 

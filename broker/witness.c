@@ -51,6 +51,7 @@ static void *run(void *context)
     struct witness *witness = context;
     uint64_t delay_ns = witness->config.syncs_log ? OS_SYNC_INTERVAL_NS : ANCHOR_DELAY_NS;
 
+    pthread_setname_np(pthread_self(), "es-witness");
     pthread_mutex_lock(&witness->lock);
     while (!witness->is_stopping) {
         struct anchor_state state;

@@ -76,7 +76,7 @@ class BrokerCase(unittest.TestCase):
 
 class Life(BrokerCase):
     def test_help_and_version(self):
-        for option, wanted in (("--help", "--durability"), ("--version", "eventspine")):
+        for option, wanted in (("--help", "--durability"), ("--version", "esbroker (Eventspine)")):
             result = subprocess.run([ESBROKER, option], stdout=subprocess.PIPE, text=True,
                                     timeout=PATIENCE_S, check=False)
             self.assertEqual(result.returncode, 0)
