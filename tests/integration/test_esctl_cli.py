@@ -1,6 +1,7 @@
 """The command line without a broker: help, version, options around the verb, exit codes."""
 
 import os
+import re
 import tempfile
 import unittest
 
@@ -42,6 +43,18 @@ class CommandLine(unittest.TestCase):
                 self.assertIn("--timeout=SECONDS", text)
         for group in ("kv", "snapshot"):
             self.assertIn("delete", run(group, "--help").stdout.decode())
+
+    def test_the_manual_names_every_option_and_no_other(self):
+        helped = set()
+        for verb in VERBS:
+            text = run(*verb.split(), "--help").stdout.decode()
+            helped |= set(re.findall(r"^ +(?:-\S, +|)--([a-z-]+)", text, re.M))
+        path = os.path.join(os.environ["ES_SOURCE_DIR"], "tools", "man", "esctl.1")
+        with open(path, encoding="utf-8") as file:
+            page = file.read().replace("\\-", "-")
+        self.assertEqual(set(re.findall(r"--([a-z-]+)", page)), helped - {"usage"})
+        for verb in VERBS:
+            self.assertIn("fB%s" % verb, page)
 
     def test_version(self):
         for spelling in (["--version"], ["-V"], ["head", "--version"]):
