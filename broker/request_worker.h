@@ -37,13 +37,19 @@ struct request_worker {
     bool running;
     struct transport_worker *transport;
     struct reader *reader;
-    struct verify *verify;
     uint8_t *buffer; /* of the reply */
     size_t buffer_bytes;
     uint8_t *scratch; /* a transaction, or findings; REQUEST_SCRATCH_BYTES, made when needed */
     struct store_buffer value;
     uint32_t uid;                        /* whose request it is */
     char message[REQUEST_MESSAGE_BYTES]; /* why not */
+};
+
+struct requests {
+    struct requests_config config;
+    struct request_worker workers[REQUEST_WORKERS];
+    pthread_mutex_t verify_mutex; /* of the one verify: it remembers what its slices have seen */
+    struct verify *verify;
 };
 
 typedef enum es_status (*request_handler_fn)(struct request_worker *worker,

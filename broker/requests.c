@@ -7,11 +7,6 @@
 #include "broker/logger.h"
 #include "broker/request_worker.h"
 
-struct requests {
-    struct requests_config config;
-    struct request_worker workers[REQUEST_WORKERS];
-};
-
 /* The table of verbs: a new one is a line here and a handler beside its siblings. */
 static const struct verb {
     request_handler_fn handle;
@@ -110,9 +105,6 @@ static enum es_status worker_init(struct request_worker *worker, struct requests
         status = reader_new(requests->config.store, &worker->reader);
     }
     if (status == ES_OK) {
-        status = verify_new(requests->config.store, requests->config.store_id, &worker->verify);
-    }
-    if (status == ES_OK) {
         status = request_reserve(worker, REQUEST_BUFFER_BYTES);
     }
     if (status == ES_OK && pthread_create(&worker->thread, NULL, work, worker) != 0) {
@@ -126,7 +118,6 @@ static void worker_deinit(struct request_worker *worker)
 {
     transport_worker_free(worker->transport);
     reader_free(worker->reader);
-    verify_free(worker->verify);
     store_buffer_deinit(&worker->value);
     free(worker->buffer);
     free(worker->scratch);
@@ -141,6 +132,8 @@ enum es_status requests_new(const struct requests_config *config, struct request
         return ES_E_NO_MEMORY;
     }
     requests->config = *config;
+    pthread_mutex_init(&requests->verify_mutex, NULL);
+    status = verify_new(config->store, config->store_id, &requests->verify);
     for (size_t i = 0; i < REQUEST_WORKERS && status == ES_OK; i++) {
         status = worker_init(&requests->workers[i], requests);
     }
@@ -172,5 +165,7 @@ void requests_free(struct requests *requests)
     for (size_t i = 0; i < REQUEST_WORKERS; i++) {
         worker_deinit(&requests->workers[i]);
     }
+    verify_free(requests->verify);
+    pthread_mutex_destroy(&requests->verify_mutex);
     free(requests);
 }

@@ -23,13 +23,14 @@ static const struct phase {
     enum es_status (*entry)(struct verify *verify, struct es_bytes key, struct es_bytes value);
     enum es_status (*end)(struct verify *verify);
 } phases[] = {
-    {STORE_COMMITS, ES_FINDING_COMMIT, verify_commits_begin, verify_commits_entry, NULL},
+    {STORE_COMMITS, ES_FINDING_COMMIT, verify_commits_begin, verify_commits_entry,
+     verify_commits_end},
     {STORE_EVENTS, ES_FINDING_EVENT, verify_events_begin, verify_events_entry, NULL},
     {STORE_STREAM_META, ES_FINDING_HEAD, verify_streams_begin, verify_streams_entry,
      verify_streams_end},
     {STORE_DEFAULT, ES_FINDING_HEAD, verify_default_begin, verify_default_entry, NULL},
     {STORE_SNAPSHOTS, ES_FINDING_SNAPSHOT, NULL, verify_snapshots_entry, NULL},
-    {STORE_KV, ES_FINDING_KEY, verify_values_begin, verify_values_entry, NULL},
+    {STORE_KV, ES_FINDING_KEY, verify_values_begin, verify_truth_entry, verify_truth_end},
     {STORE_READ_MODELS, ES_FINDING_KEY, verify_values_begin, verify_values_entry, NULL},
     {STORE_PRODUCERS, ES_FINDING_PRODUCER, NULL, verify_producers_entry, NULL},
     {STORE_CONSUMERS, ES_FINDING_PRODUCER, NULL, verify_consumers_entry, NULL},
@@ -74,6 +75,7 @@ void verify_free(struct verify *verify)
     }
     reader_free(verify->reader);
     store_buffer_deinit(&verify->value);
+    verify_history_deinit(&verify->history);
     free(verify->seen);
     free(verify->categories);
     free(verify->events);
@@ -291,6 +293,10 @@ enum es_status verify_slice(struct verify *verify, struct verify_cursor *cursor,
     if (status != ES_OK) {
         return status;
     }
+    if (cursor->size != verify->cursor.size ||
+        memcmp(cursor->bytes, verify->cursor.bytes, cursor->size) != 0) {
+        verify->history.whole = false; /* somebody else's slices lie between */
+    }
     verify->found = found;
     verify->found_context = context;
     verify->findings_max = findings_max;
@@ -316,6 +322,7 @@ enum es_status verify_slice(struct verify *verify, struct verify_cursor *cursor,
     reader_end(verify->reader);
     if (status == ES_OK) {
         place_encode(&place, cursor);
+        verify->cursor = *cursor;
         verify->progress.phase = place.phase;
         verify->progress.end = place.phase == PHASE_COUNT;
         *ret_progress = verify->progress;

@@ -4,7 +4,6 @@
 #include "broker/limits.h"
 #include "broker/verify_state.h"
 #include "shm/codec/chain.h"
-#include "shm/codec/kv_value.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
 
@@ -22,6 +21,7 @@ enum es_status verify_commits_begin(struct verify *verify, struct es_bytes after
     if (after.size == 0) {
         es_store_hash_genesis(verify->store_id, chain->store_hash);
         chain->hash_known = true;
+        verify_history_begin(verify);
         return ES_OK;
     }
     if (es_key_commit_parse(after, &chain->last_position, &chain->commit_number) != ES_OK) {
@@ -328,39 +328,6 @@ static enum es_status check_run(struct verify *verify, const struct es_commit_ru
     return status;
 }
 
-/* ---- keys that the record names ---- */
-
-/* The value there now is the one that the record tells of, or a later one. */
-static enum es_status check_kv(struct verify *verify, const struct es_commit_kv *kv,
-                               uint64_t position)
-{
-    struct es_kv_value value;
-    struct es_key key;
-    enum es_status status = ES_OK;
-
-    es_key_kv(kv->name_space, kv->key, &key);
-    status = verify_get(verify, STORE_KV, &key);
-    if (status != ES_OK || kv->op != ES_COMMIT_KV_PUT) {
-        return status == ES_NOT_FOUND || status == ES_E_CORRUPT ? ES_OK : status;
-    }
-    if (es_kv_value_decode(verify->value.bytes, verify->value.size, &value) != ES_OK) {
-        return ES_OK; /* told when the family's turn comes */
-    }
-    if (value.revision < kv->revision) {
-        verify_report(verify, ES_FINDING_KEY, no_stream, 0, position,
-                      "key %.*s:%.*s has revision %" PRIu64 ", and had %" PRIu64 " here",
-                      (int)kv->name_space.size, kv->name_space.data, (int)kv->key.size,
-                      kv->key.data, value.revision, kv->revision);
-    } else if (value.revision == kv->revision &&
-               memcmp(value.value_hash, kv->value_hash, ES_HASH_SIZE) != 0) {
-        verify_report(verify, ES_FINDING_KEY, no_stream, 0, position,
-                      "key %.*s:%.*s does not hold the value that was put here",
-                      (int)kv->name_space.size, kv->name_space.data, (int)kv->key.size,
-                      kv->key.data);
-    }
-    return ES_OK;
-}
-
 /* ---- one record ---- */
 
 static enum es_status check_contents(struct verify *verify, const struct es_commit_view *view)
@@ -382,7 +349,7 @@ static enum es_status check_contents(struct verify *verify, const struct es_comm
             status = check_run(verify, &run, position);
         }
         while (status == ES_OK && es_commit_walk_kv(&walk, &kv)) {
-            status = check_kv(verify, &kv, view->first_position);
+            status = verify_history_note(verify, &kv, view);
         }
     }
     if (status == ES_OK) {

@@ -186,6 +186,26 @@ enum es_status verify_values_entry(struct verify *verify, struct es_bytes key,
     return ES_OK;
 }
 
+enum es_status verify_truth_entry(struct verify *verify, struct es_bytes key, struct es_bytes value)
+{
+    verify->history.entries++;
+    return verify_values_entry(verify, key, value);
+}
+
+enum es_status verify_truth_end(struct verify *verify)
+{
+    const struct verify_history *history = &verify->history;
+
+    /* Without commits meanwhile each stored value was met once, as the change that put it. */
+    if (history->whole && history->commit_number == reader_head(verify->reader)->commit_number &&
+        history->entries > history->stored) {
+        verify_report(verify, ES_FINDING_EXTRA, no_stream, 0, 0,
+                      "%" PRIu64 " keys hold values that no commit has put",
+                      history->entries - history->stored);
+    }
+    return ES_OK;
+}
+
 /* ---- producers and consumers ---- */
 
 enum es_status verify_producers_entry(struct verify *verify, struct es_bytes key,

@@ -5,6 +5,7 @@
  *   verify_commits.c   commit records in position order, and every event they name
  *   verify_streams.c   events nobody names, heads, positions
  *   verify_keys.c      categories, snapshots, values, producers, consumers
+ *   verify_history.c   whether the last change of every key is what is stored
  */
 #ifndef BROKER_VERIFY_STATE_H
 #define BROKER_VERIFY_STATE_H
@@ -61,6 +62,27 @@ struct verify_event {
     uint8_t previous_hash[ES_HASH_SIZE];
 };
 
+/* A change of a key that is not what is stored: a later one must be. */
+struct verify_change {
+    uint8_t key[VERIFY_FINGERPRINT_BYTES];
+    uint64_t position; /* last of its commit, and the commit's number; 0: no entry */
+    uint64_t commit_number;
+};
+
+/*
+ * Changes that wait for a later one, as commits are gone through. It holds only
+ * if one verify has seen all commits, slice after slice.
+ */
+struct verify_history {
+    bool whole;
+    uint64_t commit_number; /* of the snapshot that it began with */
+    uint64_t stored;        /* keys whose stored value was met as a change */
+    uint64_t entries;       /* of the family, met in its own phase */
+    uint32_t count;
+    uint32_t capacity; /* a power of two, or 0 */
+    struct verify_change *changes;
+};
+
 struct verify {
     struct store *store;
     struct reader *reader;
@@ -76,6 +98,8 @@ struct verify {
 
     /* of the phase: what one entry leaves for the next */
     struct verify_chain chain;
+    struct verify_history history;
+    struct verify_cursor cursor; /* that the slice before ended with */
     struct es_hash_state events_hash;
     bool events_known; /* every event of the commit was there */
     struct verify_seen *seen;
@@ -110,6 +134,14 @@ ES_MUST_USE enum es_status verify_get(struct verify *verify, enum store_family f
 
 void verify_fingerprint(struct es_text text, uint8_t ret_fingerprint[VERIFY_FINGERPRINT_BYTES]);
 
+/* The history begins, or goes on after a slice of another verify: then it tells nothing. */
+void verify_history_begin(struct verify *verify);
+void verify_history_deinit(struct verify_history *history);
+
+/* Compares a key that 'commit' changes with what is stored. */
+ES_MUST_USE enum es_status verify_history_note(struct verify *verify, const struct es_commit_kv *kv,
+                                               const struct es_commit_view *commit);
+
 /* NULL if the event 'sequence' of 'stream' is at 'position', as the commit there says. */
 const char *verify_place_flaw(struct verify *verify, struct es_text stream, uint64_t sequence,
                               uint64_t position);
@@ -122,6 +154,7 @@ const char *verify_place_flaw(struct verify *verify, struct es_text stream, uint
 enum es_status verify_commits_begin(struct verify *verify, struct es_bytes after);
 enum es_status verify_commits_entry(struct verify *verify, struct es_bytes key,
                                     struct es_bytes value);
+enum es_status verify_commits_end(struct verify *verify);
 enum es_status verify_events_begin(struct verify *verify, struct es_bytes after);
 enum es_status verify_events_entry(struct verify *verify, struct es_bytes key,
                                    struct es_bytes value);
@@ -137,6 +170,9 @@ enum es_status verify_snapshots_entry(struct verify *verify, struct es_bytes key
 enum es_status verify_values_begin(struct verify *verify, struct es_bytes after);
 enum es_status verify_values_entry(struct verify *verify, struct es_bytes key,
                                    struct es_bytes value);
+enum es_status verify_truth_entry(struct verify *verify, struct es_bytes key,
+                                  struct es_bytes value);
+enum es_status verify_truth_end(struct verify *verify);
 enum es_status verify_producers_entry(struct verify *verify, struct es_bytes key,
                                       struct es_bytes value);
 enum es_status verify_consumers_entry(struct verify *verify, struct es_bytes key,
