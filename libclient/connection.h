@@ -31,7 +31,8 @@ struct es_connection {
     uint64_t id;                      /* never 0, never used again: keys error texts */
     uint64_t timeout_ns;
     pthread_mutex_t idle_lock;
-    struct es_question *idle; /* under idle_lock */
+    struct es_question *idle; /* under idle_lock, as is */
+    uint32_t idle_count;
     char run_dir[ES_RUN_DIR_BYTES_MAX + 1];
     char client_name[ES_CLIENT_NAME_BYTES_MAX + 1];
 };
@@ -57,8 +58,8 @@ ES_MUST_USE enum es_status es_connection_wait(struct es_connection *connection, 
 
 /*
  * Whether a broker listens in the run directory, found out by connecting to
- * control.sock (never to an nng socket: a connection that says nothing can stop
- * nng's listener for ever) and closing again. Sets the error text.
+ * control.sock (never to requests.sock: a connection that says nothing can stop
+ * the listener of nng for ever) and closing again. Sets the error text.
  *
  * ES_E_UNREACHABLE: nobody listens. ES_E_PERMISSION: the directory or socket is
  * closed to this user.

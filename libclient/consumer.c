@@ -2,8 +2,8 @@
  * Consumers: history first, then what is published, joined without a gap or a
  * repeat. Two modes and one position:
  *
- *   reading  pages of the store from position + 1, up to its end; meanwhile nng
- *            keeps what is published and drops the oldest if it is too much
+ *   reading  pages of the store from position + 1, up to its end; meanwhile what
+ *            is published waits in the socket, and what does not fit is lost
  *   live     published messages, put in order by live.h, until it is in doubt
  *            whether one is missing; then reading, from position + 1
  *
@@ -32,7 +32,7 @@ struct es_consumer {
     struct es_pages pages;
     struct es_live live;
     struct es_links *links;
-    struct es_socket subscriber;
+    struct es_socket *subscriber;
     int poll_fd; /* epoll over what the present mode waits for */
     bool is_reading;
     bool is_subscriber_polled; /* its descriptor is in poll_fd */
@@ -51,7 +51,7 @@ static void free_consumer(struct es_consumer *consumer)
     if (consumer->poll_fd >= 0) {
         close(consumer->poll_fd);
     }
-    es_socket_close(&consumer->subscriber);
+    es_socket_close(consumer->subscriber);
     es_pages_deinit(&consumer->pages);
     es_live_deinit(&consumer->live);
     es_links_free(consumer->links);
@@ -71,13 +71,13 @@ static enum es_status subscribe(struct es_consumer *consumer)
         return status;
     }
     (void)snprintf(path, sizeof path, "%s/events.sock", connection->run_dir);
-    status = es_socket_open_subscribe(&consumer->subscriber, path);
+    status = es_socket_open(ES_SOCKET_SUBSCRIBE, path, &consumer->subscriber);
     if (status == ES_OK) {
-        status = es_socket_subscribe(&consumer->subscriber, consumer->filter.topic,
+        status = es_socket_subscribe(consumer->subscriber, consumer->filter.topic,
                                      strlen(consumer->filter.topic));
     }
     if (status == ES_OK) {
-        status = es_socket_subscribe(&consumer->subscriber, ES_HEARTBEAT_TOPIC,
+        status = es_socket_subscribe(consumer->subscriber, ES_HEARTBEAT_TOPIC,
                                      strlen(ES_HEARTBEAT_TOPIC));
     }
     if (status != ES_OK) {
@@ -132,7 +132,7 @@ static enum es_status watch_subscriber(struct es_consumer *consumer, bool is_wan
     enum es_status status = ES_OK;
 
     if (consumer->is_subscriber_polled != is_wanted) {
-        status = watch(consumer, consumer->subscriber.receive_fd, is_wanted);
+        status = watch(consumer, es_socket_fd(consumer->subscriber), is_wanted);
         consumer->is_subscriber_polled = is_wanted;
     }
     return status;
@@ -382,7 +382,7 @@ static enum es_status step_live(struct es_consumer *consumer, int64_t deadline_n
         status = begin_reading(consumer);
         return status == ES_OK ? ES_EMPTY : status;
     }
-    status = es_socket_receive(&consumer->subscriber, &message);
+    status = es_socket_receive(consumer->subscriber, &message);
     if (status == ES_OK) {
         consumer->heard_ns = es_monotonic_ns();
         es_live_push(&consumer->live, &message);
@@ -401,7 +401,7 @@ static enum es_status step_live(struct es_consumer *consumer, int64_t deadline_n
     if (deadline_ns == 0) {
         return ES_TIMEOUT;
     }
-    status = es_connection_wait(consumer->connection, consumer->subscriber.receive_fd, POLLIN,
+    status = es_connection_wait(consumer->connection, es_socket_fd(consumer->subscriber), POLLIN,
                                 silence_ns < deadline_ns ? silence_ns : deadline_ns);
     return status == ES_OK || (status == ES_TIMEOUT && silence_ns < deadline_ns) ? ES_EMPTY
                                                                                  : status;

@@ -18,8 +18,8 @@
  *           comment says otherwise. What a caller passes in is copied.
  * Threads.  A connection may be used by several threads. Every other handle
  *           belongs to one thread at a time: a second thread inside a call gets
- *           ES_E_WRONG_THREAD. No thread is started by connections and
- *           producers; readers, consumers and questions use nng's threads.
+ *           ES_E_WRONG_THREAD. The library starts no thread, whatever is asked
+ *           of it.
  * Fork.     Handles stay with the process that made them: in a child every
  *           call answers ES_E_FORKED, but for the closing ones, which do nothing.
  * Waiting.  A call with 'timeout_ns' returns by then: 0 does not wait, ES_FOREVER
@@ -193,8 +193,7 @@ struct es_producer_options {
 };
 
 /*
- * Attaches to the broker's shared memory; 'options' may be NULL. No thread is
- * started and no nng socket opened.
+ * Attaches to the broker's shared memory; 'options' may be NULL.
  *
  * ES_E_UNREACHABLE: no broker. ES_E_LIMIT: all lanes are taken.
  * ES_E_PERMISSION: the broker serves other users. ES_E_VERSION: another layout.

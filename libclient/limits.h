@@ -19,6 +19,8 @@
 
 /* Questions. */
 #define ES_REPLY_BYTES_MAX (64u << 20)
+#define ES_IDLE_QUESTION_COUNT_MAX 8u
+#define ES_DRAIN_NS (200 * ES_MILLISECOND_NS) /* at closing, for an answer that is due */
 #define ES_RECONNECT_MIN_MS 20
 #define ES_RECONNECT_MAX_MS 200
 #define ES_CONNECT_SLICE_NS (20 * ES_MILLISECOND_NS) /* not connected: look whether a broker runs */
@@ -28,9 +30,8 @@
 #define ES_LANE_SLICE_NS (100 * ES_MILLISECOND_NS) /* waited so long: is the memory still in use? */
 
 /* Readers and consumers. */
-#define ES_LINK_COUNT 65536u             /* streams whose last hash a reader remembers */
-#define ES_SUBSCRIBER_MESSAGE_COUNT 1024 /* that nng keeps for us */
-#define ES_LIVE_MESSAGE_COUNT_MAX 1024u  /* that wait for their turn */
+#define ES_LINK_COUNT 65536u            /* streams whose last hash a reader remembers */
+#define ES_LIVE_MESSAGE_COUNT_MAX 1024u /* that wait for their turn */
 #define ES_LIVE_BYTES_MAX (32u << 20)
 #define ES_SILENCE_NS (3 * ES_SECOND_NS) /* no message for so long: ask */
 #define ES_RETRY_NS ES_SECOND_NS         /* between two tries to reach a broker that is gone */

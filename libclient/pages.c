@@ -21,7 +21,7 @@ enum es_status es_pages_init(struct es_pages *pages, struct es_connection *conne
     pages->is_backwards = options->is_backwards;
     pages->is_verified = options->is_verified;
     pages->from = options->from;
-    return es_question_new(connection, &pages->question);
+    return es_question_acquire(connection, &pages->question);
 }
 
 static void drop_page(struct es_pages *pages)
@@ -34,7 +34,7 @@ static void drop_page(struct es_pages *pages)
 void es_pages_deinit(struct es_pages *pages)
 {
     drop_page(pages);
-    es_question_free(pages->question);
+    es_question_release(pages->question);
     pages->question = NULL;
 }
 

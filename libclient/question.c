@@ -18,7 +18,7 @@ enum question_state {
 struct es_question {
     struct es_connection *connection;
     struct es_question *next_idle; /* under the connection's idle_lock */
-    struct es_socket socket;
+    struct es_socket *sock;        /* NULL: not needed yet */
     enum question_state state;
     bool is_repeatable;
     int64_t deadline_ns; /* of the open question */
@@ -58,50 +58,42 @@ void es_answer_explain(const struct es_connection *connection, const struct es_a
                   text.data);
 }
 
-enum es_status es_question_new(struct es_connection *connection, struct es_question **ret_question)
-{
-    struct es_question *question = NULL;
-    enum es_status status = es_connection_hold(connection);
-
-    if (status != ES_OK) {
-        return status;
-    }
-    question = calloc(1, sizeof *question);
-    if (question == NULL) {
-        es_connection_drop(connection);
-        return ES_E_NO_MEMORY;
-    }
-    question->connection = connection;
-    question->socket = (struct es_socket){.receive_fd = -1, .send_fd = -1};
-    *ret_question = question;
-    return ES_OK;
-}
-
 static void discard(struct es_question *question)
 {
-    es_socket_close(&question->socket);
+    es_socket_close(question->sock);
     free(question->request);
     free(question);
 }
 
-void es_question_free(struct es_question *question)
+/* Lets the answer that is still due arrive, until 'deadline_ns'. */
+static void drain(struct es_question *question, int64_t deadline_ns)
 {
-    if (question != NULL) {
-        struct es_connection *connection = question->connection;
+    while (question->sock != NULL && es_socket_is_waiting(question->sock)) {
+        struct es_message message = {0};
+        struct pollfd fd = {.fd = es_socket_fd(question->sock), .events = POLLIN};
+        int64_t left_ns = deadline_ns - es_monotonic_ns();
 
-        discard(question);
-        es_connection_drop(connection);
+        if (es_socket_receive(question->sock, &message) == ES_OK) {
+            es_message_free(&message);
+        } else if (left_ns <= 0) {
+            return;
+        } else {
+            (void)poll(&fd, 1, (int)(left_ns / ES_MILLISECOND_NS) + 1);
+        }
     }
 }
 
 void es_question_free_idle(struct es_connection *connection)
 {
+    int64_t deadline_ns = es_deadline_after_ns(ES_DRAIN_NS);
     struct es_question *question = connection->idle;
 
     connection->idle = NULL;
+    connection->idle_count = 0;
     while (question != NULL) {
         struct es_question *next = question->next_idle;
 
+        drain(question, deadline_ns);
         discard(question); /* idle ones hold no reference */
         question = next;
     }
@@ -124,27 +116,43 @@ enum es_status es_question_acquire(struct es_connection *connection,
     question = connection->idle;
     if (question != NULL) {
         connection->idle = question->next_idle;
+        connection->idle_count--;
     }
     pthread_mutex_unlock(&connection->idle_lock);
     if (question == NULL) {
-        status = es_question_new(connection, &question);
-        es_connection_drop(connection); /* es_question_new() holds it too */
+        question = calloc(1, sizeof *question);
+        if (question == NULL) {
+            es_connection_drop(connection);
+            return ES_E_NO_MEMORY;
+        }
+        question->connection = connection;
     }
-    if (status == ES_OK) {
-        *ret_question = question;
-    }
-    return status;
+    *ret_question = question;
+    return ES_OK;
 }
 
 void es_question_release(struct es_question *question)
 {
-    struct es_connection *connection = question->connection;
+    struct es_connection *connection = NULL;
+    bool is_kept = false;
 
+    if (question == NULL) {
+        return;
+    }
+    connection = question->connection;
     question->state = QUESTION_IDLE;
     pthread_mutex_lock(&connection->idle_lock);
-    question->next_idle = connection->idle;
-    connection->idle = question;
+    if (connection->idle_count < ES_IDLE_QUESTION_COUNT_MAX) {
+        question->next_idle = connection->idle;
+        connection->idle = question;
+        connection->idle_count++;
+        is_kept = true;
+    }
     pthread_mutex_unlock(&connection->idle_lock);
+    if (!is_kept) {
+        drain(question, es_deadline_after_ns(ES_DRAIN_NS));
+        discard(question);
+    }
     es_connection_drop(connection);
 }
 
@@ -181,14 +189,14 @@ static enum es_status encode(struct es_question *question, const struct es_reque
 }
 
 /* Opens the socket when it is first needed, and only if a broker is there: so a
- * program that finds none is told at once and starts no thread. */
+ * program that finds none is told at once. */
 static enum es_status ensure_socket(struct es_question *question)
 {
     struct es_connection *connection = question->connection;
     char path[ES_RUN_DIR_BYTES_MAX + sizeof "/requests.sock"];
     enum es_status status;
 
-    if (question->socket.id != 0) {
+    if (question->sock != NULL) {
         return ES_OK;
     }
     status = es_connection_probe(connection);
@@ -196,12 +204,9 @@ static enum es_status ensure_socket(struct es_question *question)
         return status;
     }
     (void)snprintf(path, sizeof path, "%s/requests.sock", connection->run_dir);
-    status = es_socket_open_request(&question->socket, path);
+    status = es_socket_open(ES_SOCKET_REQUEST, path, &question->sock);
     if (status != ES_OK) {
-        return es_fail(connection, status, "no socket to ask on: %s%s", es_status_text(status),
-                       status == ES_E_FORKED ? ": the parent process has used nng, which a child "
-                                               "cannot; exec first"
-                                             : "");
+        return es_fail(connection, status, "no socket to ask on: %s", es_status_text(status));
     }
     return ES_OK;
 }
@@ -237,7 +242,7 @@ static enum es_status read_answer(const struct es_question *question, struct es_
 static enum es_status poll_unsent(struct es_question *question)
 {
     enum es_status status =
-        es_socket_send(&question->socket, question->request, question->request_bytes);
+        es_socket_send(question->sock, question->request, question->request_bytes);
     int64_t now_ns;
 
     if (status == ES_OK) {
@@ -283,7 +288,7 @@ enum es_status es_question_send(struct es_question *question, const struct es_re
 static enum es_status poll_sent(struct es_question *question, struct es_answer *ret_answer)
 {
     struct es_answer answer = {0};
-    enum es_status status = es_socket_receive(&question->socket, &answer.message);
+    enum es_status status = es_socket_receive(question->sock, &answer.message);
 
     if (status == ES_EMPTY) {
         return ES_EMPTY;
@@ -357,10 +362,8 @@ enum es_status es_question_wait(struct es_question *question, int64_t deadline_n
         if (slice_ns > deadline_ns) {
             slice_ns = deadline_ns;
         }
-        /* nng's descriptors are both polled for reading, whatever they tell. */
-        status = es_connection_wait(
-            question->connection, is_sent ? question->socket.receive_fd : question->socket.send_fd,
-            POLLIN, slice_ns);
+        status = es_connection_wait(question->connection, es_socket_fd(question->sock), POLLIN,
+                                    slice_ns);
         if (status != ES_OK && status != ES_TIMEOUT) {
             return status;
         }
@@ -374,7 +377,7 @@ bool es_question_is_open(const struct es_question *question)
 
 int es_question_fd(const struct es_question *question)
 {
-    return question->socket.receive_fd;
+    return question->sock != NULL ? es_socket_fd(question->sock) : -1;
 }
 
 enum es_status es_question_ask(struct es_question *question, const struct es_request *request,

@@ -39,10 +39,14 @@ void es_answer_explain(const struct es_connection *connection, const struct es_a
 
 struct es_question;
 
-/* Takes a reference to the connection. Opens no socket yet. */
-ES_MUST_USE enum es_status es_question_new(struct es_connection *connection,
-                                           struct es_question **ret_question);
-void es_question_free(struct es_question *question);
+/*
+ * Takes a question for the caller's own, with a reference to the connection: an idle
+ * one, or a new one, which opens no socket yet. Releasing it keeps its socket for the
+ * next who asks, and drops the answer if one is still due.
+ */
+ES_MUST_USE enum es_status es_question_acquire(struct es_connection *connection,
+                                               struct es_question **ret_question);
+void es_question_release(struct es_question *question);
 
 /*
  * Sends a request as soon as there is a connection; 'value_bytes' are those of the
@@ -77,11 +81,6 @@ bool es_question_is_open(const struct es_question *question);
 /* Readable when es_question_poll() may have the reply; -1: no socket yet. */
 int es_question_fd(const struct es_question *question);
 
-/* A question of the connection's own, for one answer or a few in a row. */
-ES_MUST_USE enum es_status es_question_acquire(struct es_connection *connection,
-                                               struct es_question **ret_question);
-void es_question_release(struct es_question *question);
-
 /*
  * Sends and waits for the connection's timeout. A status other than ES_OK of the
  * broker is returned as it is, with its message as the error text and nothing to
@@ -91,7 +90,8 @@ ES_MUST_USE enum es_status es_question_ask(struct es_question *question,
                                            const struct es_request *request, size_t value_bytes,
                                            bool is_repeatable, struct es_answer *ret_answer);
 
-/* For the connection's end: frees the idle questions. */
+/* For the connection's end: frees the idle questions. Waits a moment for answers that
+ * are still due: nng's side of a connection that ends while it sends can get stuck. */
 void es_question_free_idle(struct es_connection *connection);
 
 #endif

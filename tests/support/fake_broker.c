@@ -340,6 +340,11 @@ void fake_broker_await_subscriber(struct fake_broker *broker)
     }
 }
 
+uint32_t fake_broker_subscriber_count(struct fake_broker *broker)
+{
+    return atomic_load(&broker->subscriber_count);
+}
+
 static void send_published(struct fake_broker *broker, struct es_pack *pack)
 {
     uint32_t size = 0;

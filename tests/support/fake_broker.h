@@ -64,6 +64,8 @@ uint64_t fake_broker_request_count(struct fake_broker *broker);
 /* Waits until somebody has connected to the publisher. */
 void fake_broker_await_subscriber(struct fake_broker *broker);
 
+uint32_t fake_broker_subscriber_count(struct fake_broker *broker);
+
 /* Publishes the events of 'category' within 'first'..'last' as one message. */
 void fake_broker_publish(struct fake_broker *broker, const char *category, uint64_t first,
                          uint64_t last);
