@@ -352,6 +352,41 @@ static void a_forged_event_that_is_sound_by_itself_is_found(void **state)
     store_free(copy);
 }
 
+/* Another value under the same revision, with the hash that belongs to it. */
+static bool forge_value(void *context, enum store_family family, struct store_slice *key,
+                        struct store_slice *value)
+{
+    struct verify_fixture *f = context;
+    struct es_kv_value forged;
+    uint8_t hash[ES_HASH_SIZE];
+    uint32_t size = 0;
+
+    (void)key;
+    if (family == STORE_KV && f->at++ == 0) {
+        assert_int_equal(es_kv_value_decode(value->bytes, value->size, &forged), ES_OK);
+        forged.value = es_bytes_make("forged", 6);
+        es_hash("forged", 6, hash);
+        forged.value_hash = hash;
+        assert_int_equal(es_kv_value_encode(&forged, f->value, sizeof f->value, &size), ES_OK);
+        *value = (struct store_slice){f->value, size};
+    }
+    return true;
+}
+
+static void a_forged_value_that_is_sound_by_itself_is_found(void **state)
+{
+    struct verify_fixture *f = *state;
+    struct store *copy = NULL;
+
+    verify_build(&f->builder);
+    f->at = 0;
+    copy = store_copy(f->builder.store, forge_value, f);
+    assert_int_equal(verify_store(f, copy, ALL_BUDGET, FINDINGS_MAX), 1);
+    assert_non_null(strstr(f->first_message, "key space:first"));
+    assert_non_null(strstr(f->first_message, "holds another value"));
+    store_free(copy);
+}
+
 static bool remove_last_commit(void *context, enum store_family family, struct store_slice *key,
                                struct store_slice *value)
 {
@@ -392,6 +427,7 @@ int main(void)
         TEST(a_finding_names_stream_sequence_and_position),
         TEST(an_event_in_the_place_of_another_is_found),
         TEST(a_forged_event_that_is_sound_by_itself_is_found),
+        TEST(a_forged_value_that_is_sound_by_itself_is_found),
         TEST(a_removed_last_commit_of_keys_only_is_found),
 #undef TEST
     };
