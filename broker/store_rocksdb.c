@@ -180,6 +180,43 @@ static void set_table_options(struct rocks_store *rocks, rocksdb_options_t *opti
     rocksdb_block_based_options_destroy(table);
 }
 
+/*
+ * The prefix of an event key is its stream. With it in the filters, a look for a
+ * stream's highest sequence passes over every file that has none of its events
+ * (docs/adr/0001: with a million streams it takes a third of the time).
+ */
+static char *stream_transform(void *state, const char *key, size_t length, size_t *ret_length)
+{
+    (void)state;
+    *ret_length = length - STORE_SEQUENCE_BYTES;
+    return (char *)(uintptr_t)key;
+}
+
+static unsigned char stream_in_domain(void *state, const char *key, size_t length)
+{
+    (void)state;
+    (void)key;
+    return length > STORE_SEQUENCE_BYTES;
+}
+
+static unsigned char stream_in_range(void *state, const char *key, size_t length)
+{
+    (void)state;
+    (void)key;
+    return length > 0;
+}
+
+static const char *stream_name(void *state)
+{
+    (void)state;
+    return SETTINGS_PREFIX_NAME;
+}
+
+static void nothing_to_free(void *state)
+{
+    (void)state;
+}
+
 static enum es_status make_options(struct opening *opening)
 {
     const struct store_rocksdb_options *asked = opening->asked;
@@ -199,6 +236,11 @@ static enum es_status make_options(struct opening *opening)
     if (message != NULL) {
         return open_status(message, opening->why);
     }
+    /* The transform becomes the options' own. */
+    rocksdb_options_set_prefix_extractor(
+        opening->families[STORE_EVENTS],
+        rocksdb_slicetransform_create(NULL, nothing_to_free, stream_transform, stream_in_domain,
+                                      stream_in_range, stream_name));
     rocksdb_options_set_db_log_dir(opening->database, asked->logs_directory);
     rocksdb_options_set_create_if_missing(opening->database, asked->mode == STORE_CREATE);
     rocksdb_options_set_create_missing_column_families(opening->database,
@@ -268,6 +310,7 @@ static void rocks_free(struct store *store)
     rocksdb_writebatch_destroy(rocks->writes);
     rocksdb_flushoptions_destroy(rocks->flush_without_wait);
     rocksdb_writeoptions_destroy(rocks->write_without_wal);
+    rocksdb_readoptions_destroy(rocks->read_stream);
     rocksdb_readoptions_destroy(rocks->read_latest);
     rocksdb_cache_destroy(rocks->cache);
     store_growth_free(rocks->growth);
@@ -306,6 +349,8 @@ static struct rocks_store *rocks_new(const struct store_rocksdb_options *asked)
     rocks->cache = rocksdb_cache_create_lru(asked->cache_bytes == 0 ? SETTINGS_CACHE_BYTES_DEFAULT
                                                                     : asked->cache_bytes);
     rocks->read_latest = rocksdb_readoptions_create();
+    rocks->read_stream = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_total_order_seek(rocks->read_stream, 0); /* files without it: skip */
     rocks->write_without_wal = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(rocks->write_without_wal, 1);
     rocks->flush_without_wait = rocksdb_flushoptions_create();

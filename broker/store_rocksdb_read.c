@@ -233,6 +233,8 @@ enum es_status store_rocks_iterator_new(struct store *store, const struct store_
     iterator->iterator.operations = &iterator_operations;
     iterator->rocks = rocks;
     iterator->read = rocksdb_readoptions_create();
+    /* Across streams: without this the filters of the prefixes would hide entries. */
+    rocksdb_readoptions_set_total_order_seek(iterator->read, 1);
     if (snapshot != NULL) {
         rocksdb_readoptions_set_snapshot(iterator->read,
                                          ((const struct rocks_snapshot *)snapshot)->snapshot);

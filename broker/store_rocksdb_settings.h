@@ -18,6 +18,9 @@ enum {
     SETTINGS_CACHE_BYTES_DEFAULT = 48 * 1024 * 1024
 };
 
+/* Names the prefix of an event key (its stream) in RocksDB's files. */
+#define SETTINGS_PREFIX_NAME "eventspine.stream.1"
+
 /* "name=value;..." for rocksdb_get_options_from_string(). */
 void store_settings_database(char ret_string[SETTINGS_STRING_BYTES]);
 void store_settings_family(enum store_family family, uint64_t unflushed_bytes_max,

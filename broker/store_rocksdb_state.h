@@ -17,6 +17,7 @@ struct rocks_store {
     struct rocksdb_column_family_handle_t *families[STORE_FAMILY_COUNT];
     struct rocksdb_cache_t *cache;
     struct rocksdb_readoptions_t *read_latest;
+    struct rocksdb_readoptions_t *read_stream; /* iterators that stay in one stream */
     struct rocksdb_writeoptions_t *write_without_wal;
     struct rocksdb_flushoptions_t *flush_without_wait;
     struct rocksdb_writebatch_t *writes; /* the applying thread's, used again and again */

@@ -33,7 +33,7 @@ static enum es_status find_highest(struct event_reader *reader, struct store_sli
     char *why = NULL;
 
     if (reader->iterator == NULL) {
-        reader->iterator = rocksdb_create_iterator_cf(rocks->db, rocks->read_latest,
+        reader->iterator = rocksdb_create_iterator_cf(rocks->db, rocks->read_stream,
                                                       rocks->families[STORE_EVENTS]);
     }
     memcpy(last, prefix.bytes, prefix.size);
@@ -50,7 +50,8 @@ static enum es_status find_highest(struct event_reader *reader, struct store_sli
             highest = store_event_sequence(key);
             break;
         }
-        /* Of another prefix that begins with the same bytes. */
+        /* Of another prefix that begins with the same bytes. Files that were passed over may
+         * hide some of those, but none of this prefix. */
         rocksdb_iter_prev(reader->iterator);
     }
     rocksdb_iter_get_error(reader->iterator, &why);

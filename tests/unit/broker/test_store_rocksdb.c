@@ -202,6 +202,51 @@ static void events_stay_immutable_after_a_reopen(void **state)
     assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
 }
 
+/* Files are passed over by the streams in them: ranges across streams, and the look for a
+ * stream's highest sequence, must find all of it all the same. */
+static void streams_spread_over_many_files_are_read_and_guarded_whole(void **state)
+{
+    enum {
+        STREAMS = 40,
+        FILES = 9
+    };
+    struct store_fixture *f = *state;
+    struct store_range range = {{"S:", 2}, {"S;", 2}};
+    struct store_iterator *iterator = NULL;
+    char prefix[32];
+    int count = 0;
+
+    for (uint64_t file = 1; file <= FILES; file++) {
+        for (int i = 0; i < STREAMS; i++) {
+            if ((uint64_t)i % FILES + 1 >= file) { /* each stream ends in another file */
+                snprintf(prefix, sizeof prefix, "S:%02d:E:", i);
+                fixture_put_event(f, prefix, file, prefix);
+                count++;
+            }
+        }
+        fixture_apply(f);
+        assert_int_equal(store_flush_all(f->store), ES_OK);
+    }
+    expect_reopen(f, STORE_READ_WRITE);
+    assert_int_equal(store_iterator_new(f->store, NULL, STORE_EVENTS, &range, &iterator), ES_OK);
+    for (store_iterator_seek_first(iterator); store_iterator_valid(iterator);
+         store_iterator_next(iterator)) {
+        count--;
+    }
+    assert_int_equal(store_iterator_status(iterator), ES_OK);
+    assert_int_equal(count, 0);
+    store_iterator_free(iterator);
+    for (int i = 0; i < STREAMS; i++) {
+        uint64_t last = (uint64_t)i % FILES + 1;
+
+        snprintf(prefix, sizeof prefix, "S:%02d:E:", i);
+        fixture_put_event(f, prefix, last, "twice");
+        assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
+        fixture_put_event(f, prefix, last + 1, "next");
+        fixture_apply(f);
+    }
+}
+
 /* ---- Reading only ---------------------------------------------------------------- */
 
 static void reading_only_changes_no_byte_and_refuses_to_write(void **state)
@@ -372,6 +417,7 @@ int main(void)
         TEST(a_cut_holds_what_was_applied_before_it_and_nothing_after),
         TEST(no_family_flushes_by_itself),
         TEST(events_stay_immutable_after_a_reopen),
+        TEST(streams_spread_over_many_files_are_read_and_guarded_whole),
         TEST(reading_only_changes_no_byte_and_refuses_to_write),
         TEST(where_there_is_no_store_none_is_opened),
         TEST(where_there_is_a_store_none_is_created),
