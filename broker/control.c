@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,6 +161,15 @@ static void find_owner(void *context, uint32_t index, uint64_t incarnation, pid_
     if (!watch_owner(control, index, incarnation, pid, pid_start_time)) {
         lanes_owner_gone(control->config.lanes, index, incarnation);
     }
+}
+
+/* An event may be older than the watch: a lane that was closed is given to others,
+ * perhaps in the very round in which its former owner ends. */
+static bool has_ended(const struct owner *owner)
+{
+    struct pollfd look = {.fd = owner->pidfd, .events = POLLIN};
+
+    return owner->pidfd >= 0 && poll(&look, 1, 0) == 1;
 }
 
 static void owner_ended(struct control *control, uint32_t index)
@@ -442,7 +452,11 @@ static void handle(struct control *control, const struct epoll_event *event)
     switch ((enum source)(event->data.u64 >> 32)) {
     case SOURCE_LISTENER: accept_one(control); break;
     case SOURCE_CONNECTION: hear(control, index); break;
-    case SOURCE_OWNER: owner_ended(control, index); break;
+    case SOURCE_OWNER:
+        if (has_ended(&control->owners[index])) {
+            owner_ended(control, index);
+        }
+        break;
     case SOURCE_SIGNALS:
         log_info("stopping: asked to by a signal");
         control->is_over = true;
