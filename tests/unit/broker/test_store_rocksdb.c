@@ -211,7 +211,7 @@ static void streams_spread_over_many_files_are_read_and_guarded_whole(void **sta
         FILES = 9
     };
     struct store_fixture *f = *state;
-    struct store_range range = {{"S:", 2}, {"S;", 2}};
+    struct store_range range = {{"S:00:A:8 bytes..", 15}, {"S;", 2}}; /* a stream in no file */
     struct store_iterator *iterator = NULL;
     char prefix[32];
     int count = 0;
