@@ -290,7 +290,7 @@ static void memory_that_is_wrong_in_one_thing_is_refused(void **state)
     int pipe_fds[2];
 
     assert_int_equal(pipe(pipe_fds), 0);
-    for (uint32_t wrong = 0; wrong < 9; wrong++) {
+    for (uint32_t wrong = 0; wrong < 10; wrong++) {
         enum es_status expected = ES_E_PROTOCOL;
         uint32_t before;
         struct memory memory;
@@ -309,6 +309,7 @@ static void memory_that_is_wrong_in_one_thing_is_refused(void **state)
         case 5: impostor->fds[2] = memory.ring_segment.fd; break; /* exchanged */
         case 6: reply_with(impostor, 0, 6, 0); break;             /* another's lane */
         case 7: reply_with(impostor, 0, 5, 1); break;             /* a ring that is not open */
+        case 8: reply_with(impostor, 200, 5, 0); break;           /* more lanes than there are */
         default:                                                  /* another layout */
             atomic_store(&memory.control.file->layout_id, ES_LAYOUT_ID + 1);
             expected = ES_E_VERSION;

@@ -387,6 +387,17 @@ static void interrupt_ends_the_wait_and_the_calls_after_it(void **state)
     es_connection_resume(f->connection);
     assert_int_equal(es_consumer_next(consumer, 1000000, &event), ES_TIMEOUT);
     es_consumer_close(consumer);
+
+    /* A consumer that need not wait is ended too, or it might never be. */
+    store_many(f, 3);
+    consumer = open_consumer(f, NULL, 1);
+    expect(consumer, 1);
+    es_connection_interrupt(f->connection);
+    assert_int_equal(es_consumer_next(consumer, ES_FOREVER, &event), ES_INTERRUPTED);
+    assert_int_equal(es_consumer_next(consumer, 0, &event), ES_OK); /* this one never waits */
+    es_connection_resume(f->connection);
+    expect(consumer, 3);
+    es_consumer_close(consumer);
 }
 
 static void a_broker_that_is_gone_is_unreachable(void **state)

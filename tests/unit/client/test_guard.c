@@ -199,7 +199,8 @@ static void a_closed_handle_says_so(void **state)
     assert_int_equal(append(producer, FIXTURE_PATIENCE_NS), ES_OK);
     assert_int_equal(es_reader_next(reader, &event), ES_OK);
     assert_int_equal(es_consumer_next(consumer, FIXTURE_PATIENCE_NS, &event), ES_OK);
-    for (uint32_t i = 0; i < 2; i++) { /* twice is once */
+    assert_int_equal(es_consumer_next(consumer, 1000000, &event), ES_TIMEOUT); /* waits, too */
+    for (uint32_t i = 0; i < 2; i++) {                                         /* twice is once */
         es_producer_close(producer);
         es_reader_close(reader);
         es_consumer_close(consumer);

@@ -168,6 +168,21 @@ static void one_altered_byte_is_refused_and_the_reader_stays_there(void **state)
     }
 }
 
+/* With a filter no gap in positions would tell that something was left out. */
+static void a_filtered_reader_does_not_go_past_damage_either(void **state)
+{
+    struct client_fixture *f = *state;
+    struct es_reader *reader = open_all(f, "test:main:*", 1);
+    struct es_event event;
+
+    store_many(f, 6);
+    fake_broker_damage(f->broker, 2, 1);
+    assert_int_equal(es_reader_next(reader, &event), ES_OK);
+    assert_int_equal(es_reader_next(reader, &event), ES_E_CORRUPT);
+    assert_int_equal(es_reader_next(reader, &event), ES_E_CORRUPT);
+    es_reader_close(reader);
+}
+
 static void a_missing_event_is_refused(void **state)
 {
     struct client_fixture *f = *state;
@@ -305,6 +320,7 @@ int main(void)
         FIXED(a_stream_reads_forwards_and_backwards_to_its_ends),
         FIXED(what_is_not_there_is_not_found),
         FIXED(one_altered_byte_is_refused_and_the_reader_stays_there),
+        FIXED(a_filtered_reader_does_not_go_past_damage_either),
         FIXED(a_missing_event_is_refused),
         FIXED(a_reply_that_is_no_page_is_refused),
         FIXED(a_broken_connection_is_asked_again_and_nothing_is_doubled),

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,8 +20,11 @@
 #define STREAM "test:main:L0:orders:M1"
 #define OTHER "test:main:L0:orders:M2"
 
-/* The last transaction that arrived, as the broker saw it. */
+/* The last transaction that arrived, as the broker saw it. Under a lock of its own:
+ * the lane orders the two threads, but it is mapped twice here, which the thread
+ * sanitizer cannot follow. */
 struct arrival {
+    pthread_mutex_t lock;
     uint8_t bytes[65536];
     uint32_t size;
     enum es_reason reason;
@@ -33,6 +37,7 @@ static void keep(void *context, const void *transaction, uint32_t size,
     uint32_t operation = 0;
 
     assert_true(size <= sizeof arrival->bytes);
+    pthread_mutex_lock(&arrival->lock);
     memcpy(arrival->bytes, transaction, size);
     arrival->size = size;
     arrival->reason = es_transaction_check(transaction, size, &operation);
@@ -40,12 +45,14 @@ static void keep(void *context, const void *transaction, uint32_t size,
         result->status = ES_REJECTED;
         result->reason = (uint32_t)arrival->reason;
     }
+    pthread_mutex_unlock(&arrival->lock);
 }
 
 struct fixture {
     struct client_fixture *client;
     struct es_producer *producer;
     struct arrival arrival;
+    uint8_t bytes[65536]; /* a copy, which 'reader' reads */
     struct es_transaction_reader reader;
     struct es_operation operation;
 };
@@ -55,6 +62,7 @@ static struct fixture *open_fixture(void **state)
     struct fixture *f = calloc(1, sizeof *f);
 
     assert_non_null(f);
+    pthread_mutex_init(&f->arrival.lock, NULL);
     f->client = *state;
     fake_broker_set_judge(f->client->broker, keep, &f->arrival);
     assert_int_equal(es_producer_open(f->client->connection, NULL, &f->producer), ES_OK);
@@ -65,6 +73,7 @@ static void close_fixture(struct fixture *f)
 {
     es_producer_close(f->producer);
     fake_broker_set_judge(f->client->broker, NULL, NULL);
+    pthread_mutex_destroy(&f->arrival.lock);
     free(f);
 }
 
@@ -79,8 +88,13 @@ static const struct es_operation *next_operation(struct fixture *f)
 
 static const struct es_operation *first_operation(struct fixture *f)
 {
-    assert_int_equal(es_transaction_read(&f->reader, f->arrival.bytes, f->arrival.size),
-                     ES_REASON_NONE);
+    uint32_t size;
+
+    pthread_mutex_lock(&f->arrival.lock);
+    size = f->arrival.size;
+    memcpy(f->bytes, f->arrival.bytes, size);
+    pthread_mutex_unlock(&f->arrival.lock);
+    assert_int_equal(es_transaction_read(&f->reader, f->bytes, size), ES_REASON_NONE);
     assert_int_equal(f->reader.producer_sequence, 0);
     return next_operation(f);
 }
@@ -312,11 +326,19 @@ static void a_transaction_that_grows_too_large_keeps_what_it_had(void **state)
     }
     assert_int_equal(status, ES_E_TOO_LARGE);
     assert_true(kept >= 2);
-    assert_int_equal(es_transaction_put(transaction, ES_KEYS, "space", "small", 0, "v", 1), ES_OK);
+    /* Down to what just fits: on the way some are refused only once they are packed. */
+    status = ES_E_TOO_LARGE;
+    for (size_t bytes = sizeof value; bytes > 0 && status != ES_OK; bytes--) {
+        status =
+            es_transaction_put(transaction, ES_KEYS, "space", "key", ES_REVISION_ANY, value, bytes);
+        kept += status == ES_OK ? 1 : 0;
+    }
+    assert_int_equal(status, ES_OK);
+    assert_int_equal(es_transaction_put(transaction, ES_KEYS, "space", "key", 0, "v", 1),
+                     ES_E_TOO_LARGE);
     assert_int_equal(es_transaction_commit(transaction, FIXTURE_PATIENCE_NS, NULL), ES_OK);
-    assert_int_equal(es_transaction_read(&f->reader, f->arrival.bytes, f->arrival.size),
-                     ES_REASON_NONE);
-    assert_int_equal(f->reader.operation_count, kept + 1);
+    assert_non_null(first_operation(f));
+    assert_int_equal(f->reader.operation_count, kept);
     close_fixture(f);
 }
 
