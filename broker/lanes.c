@@ -210,6 +210,7 @@ static void take_over_lane(struct lanes *lanes, uint32_t index, const struct es_
     }
     es_control_advance_lane(&lanes->control, index, entry.last_sequence, entry.next_offset);
     fill_lane(lanes, index, &entry);
+    lane->order_broken = es_lane_order_was_broken(&lane->reader);
 }
 
 enum es_status lanes_take_over(const struct lanes_config *config,

@@ -25,6 +25,7 @@ struct verdict {
     bool batch_full;
     bool is_first;              /* nothing of other transactions is in the batch */
     bool needs_barrier;         /* it must be that, and everything before it be applied */
+    bool was_broken;            /* the lane's row of ordered records, before this one */
     struct cache_entry *stream; /* whose state the answer tells, where it failed */
     struct cache_entry *key;
 };
@@ -337,6 +338,11 @@ static void take_back(struct sequencer *sequencer, struct batch *batch,
     }
 }
 
+static bool is_order_broken(const struct incoming *incoming)
+{
+    return incoming->order_broken != NULL && *incoming->order_broken;
+}
+
 static void answer(struct batch_answer *slot, const struct incoming *incoming,
                    const struct es_lane_result *result, const struct verdict *verdict)
 {
@@ -352,12 +358,15 @@ static void answer(struct batch_answer *slot, const struct incoming *incoming,
     } else if (incoming->order_broken != NULL && (incoming->flags & ES_RECORD_ORDERED) != 0) {
         *incoming->order_broken = true;
     }
+    slot->result.order = (verdict->was_broken ? ES_LANE_ORDER_WAS_BROKEN : 0) |
+                         (is_order_broken(incoming) ? ES_LANE_ORDER_IS_BROKEN : 0);
 }
 
 enum es_status sequencer_refuse(struct batch *batch, const struct incoming *incoming,
                                 enum es_status status, enum es_reason reason)
 {
-    struct verdict verdict = {.status = status, .reason = reason};
+    struct verdict verdict = {
+        .status = status, .reason = reason, .was_broken = is_order_broken(incoming)};
     struct es_lane_result result = {.sequence = 0};
     struct batch_answer *slot = batch_add_answer(batch);
 
@@ -372,8 +381,10 @@ enum es_status sequencer_add(struct sequencer *sequencer, struct batch *batch,
                              const struct incoming *incoming)
 {
     struct es_transaction_reader reader;
-    struct verdict verdict = {
-        .status = ES_OK, .reason = ES_REASON_NONE, .is_first = !batch_has_commit(batch)};
+    struct verdict verdict = {.status = ES_OK,
+                              .reason = ES_REASON_NONE,
+                              .is_first = !batch_has_commit(batch),
+                              .was_broken = is_order_broken(incoming)};
     struct es_lane_result result = {.sequence = 0};
     struct batch_mark mark;
     uint64_t revision = sequencer->last_revision;

@@ -103,13 +103,17 @@ static_assert(offsetof(struct es_record_header, header_crc) == 28, "covers what 
 #define ES_RECORD_ALLOW_GAP 8u /* producer sequences may skip */
 #define ES_RECORD_FLAGS_USER (ES_RECORD_ORDERED | ES_RECORD_RESUME | ES_RECORD_ALLOW_GAP)
 
+/* Whether the row of ordered records was broken before this one, and after it. */
+#define ES_LANE_ORDER_WAS_BROKEN 1u
+#define ES_LANE_ORDER_IS_BROKEN 2u
+
 /* The answer to one record. Fields that do not apply to it are zero.        */
 struct es_lane_result {
     uint64_t sequence;        /*   0 the record's own: the tag */
     int32_t status;           /*   8 enum es_status */
     uint32_t reason;          /*  12 which rule was broken, where status says REJECTED */
     uint32_t operation_index; /*  16 of the operation that failed */
-    uint32_t reserved_20;
+    uint32_t order;           /*  20 ES_LANE_ORDER_*, for a broker that takes the lane over */
     uint64_t position;        /*  24 of the last event */
     uint64_t stream_sequence; /*  32 of the last event; conflict: the actual one */
     uint64_t commit_number;   /*  40 */

@@ -166,6 +166,31 @@ enum es_status es_lane_next(struct es_lane_reader *reader, void *buffer, uint32_
     return ES_OK;
 }
 
+/* The result of 'sequence', if it is still in its place. */
+static bool find_order(const struct es_lane_reader *reader, uint64_t sequence, uint32_t *ret_order)
+{
+    struct es_lane_result result;
+
+    if (sequence == 0) {
+        return false;
+    }
+    memcpy(&result, &reader->results[(sequence - 1) % reader->credit_count], sizeof result);
+    __asm__ __volatile__("" : : "r"(&result) : "memory"); /* from here on the copy counts */
+    *ret_order = result.order;
+    return result.sequence == sequence;
+}
+
+bool es_lane_order_was_broken(const struct es_lane_reader *reader)
+{
+    uint32_t order = 0;
+
+    if (find_order(reader, reader->consumed, &order)) {
+        return (order & ES_LANE_ORDER_IS_BROKEN) != 0;
+    }
+    return find_order(reader, reader->consumed + 1, &order) &&
+           (order & ES_LANE_ORDER_WAS_BROKEN) != 0;
+}
+
 uint32_t es_lane_backlog(const struct es_lane_reader *reader)
 {
     uint64_t ahead;

@@ -68,6 +68,14 @@ ES_MUST_USE enum es_status es_lane_reader_attach(struct es_lane_reader *reader,
 ES_MUST_USE enum es_status es_lane_next(struct es_lane_reader *reader, void *buffer,
                                         uint32_t buffer_bytes, struct es_record *ret_record);
 
+/*
+ * After attaching to a lane of a former broker: whether that one was refusing its
+ * ordered records. The results tell: that of the last record taken, or, where the
+ * former broker has staged another into its place, that of the one behind it. The
+ * producer can forge both, to its own harm alone.
+ */
+bool es_lane_order_was_broken(const struct es_lane_reader *reader);
+
 /* Records published and not taken: 0..credit_count (0 once evicted). Asked by
  * the sweep, which delivers what no ticket announced. A count that is
  * impossible is given as 1, for es_lane_next() to judge. */

@@ -222,6 +222,7 @@ void parts_attach(struct commit_parts *parts, struct parts_producer *producer)
     struct es_control control;
     struct es_segment control_segment = ES_SEGMENT_NONE;
 
+    producer->flags = 0;
     assert_int_equal(lanes_attach(parts->lanes, geteuid(), getpid(), process_start_time(getpid()),
                                   "test", attachment),
                      ES_OK);
@@ -280,7 +281,7 @@ enum es_status parts_publish(struct parts_producer *producer, const char *stream
     es_transaction_write_operation(&pack, &operation);
     es_transaction_write_event(&pack, &event);
     assert_int_equal(es_pack_finish(&pack, &size), ES_OK);
-    assert_int_equal(es_lane_publish(&producer->writer, size, 0, &sequence), ES_OK);
+    assert_int_equal(es_lane_publish(&producer->writer, size, producer->flags, &sequence), ES_OK);
     if (with_ticket) {
         assert_int_equal(es_ring_place(&producer->ring, producer->attachment.lane_index, sequence),
                          ES_OK);

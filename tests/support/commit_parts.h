@@ -50,6 +50,7 @@ struct parts_producer {
     struct es_segment ring_segment;
     struct es_lane_writer writer;
     struct es_ring ring;
+    uint32_t flags; /* ES_RECORD_* of what it publishes; none unless the test sets them */
 };
 
 /* Directories, and a broker open on them: log segments of 64 KiB, rings of

@@ -15,9 +15,17 @@
 
 /* ---- where a broker dies ------------------------------------------------- */
 
+static bool dies_before_log;
 static bool dies_before_apply;
 static bool dies_before_anchor;
 static uint64_t anchor_batch; /* the highest that the anchor was ever told */
+
+enum es_status __real_log_append(struct log *log, const struct log_batch *batch, bool *begun);
+enum es_status __wrap_log_append(struct log *log, const struct log_batch *batch, bool *begun);
+enum es_status __wrap_log_append(struct log *log, const struct log_batch *batch, bool *begun)
+{
+    return dies_before_log ? ES_E_IO : __real_log_append(log, batch, begun);
+}
 
 enum es_status __real_store_apply(struct store *store, const struct store_batch *batch,
                                   enum store_apply_mode mode);
@@ -46,6 +54,7 @@ static int setup(void **state)
 {
     static struct commit_parts parts;
 
+    dies_before_log = false;
     dies_before_apply = false;
     dies_before_anchor = false;
     anchor_batch = 0;
@@ -109,12 +118,66 @@ static void the_anchor_never_names_a_batch_that_is_not_synced(void **state)
     parts_detach(&producer);
 }
 
+static void assert_next(struct parts_producer *producer, enum es_status wanted)
+{
+    struct es_lane_result result;
+
+    assert_int_equal(es_lane_collect(&producer->writer, &result), ES_OK);
+    assert_int_equal(result.status, wanted);
+}
+
+/* An ordered producer was refused something; what it had sent behind that must
+ * not be taken by the next broker because that one does not know. */
+static void a_broken_order_stays_broken_over_a_kill(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+
+    parts_attach(parts, &producer);
+    producer.flags = ES_RECORD_ORDERED;
+    assert_int_equal(parts_publish(&producer, ORDERS, 7, 1, true), ES_OK);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 2, true), ES_OK);
+    commit_parts_drop(parts);
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    assert_next(&producer, ES_CONFLICT);
+    assert_next(&producer, ES_PREVIOUS_FAILED);
+
+    /* The same, where answers that never counted lie in the place of the last one. */
+    for (uint32_t i = 0; i < parts->geometry.credit_count; i++) {
+        assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 3, true), ES_OK);
+    }
+    dies_before_log = true;
+    assert_int_equal(commit_parts_round(parts, 1), ES_E_IO);
+    commit_parts_drop(parts);
+    dies_before_log = false;
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    for (uint32_t i = 0; i < parts->geometry.credit_count; i++) {
+        assert_next(&producer, ES_PREVIOUS_FAILED);
+    }
+
+    producer.flags = ES_RECORD_ORDERED | ES_RECORD_RESUME;
+    assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 4, true), ES_OK);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    assert_next(&producer, ES_OK);
+    producer.flags = ES_RECORD_ORDERED;
+    assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 5, true), ES_OK);
+    commit_parts_drop(parts);
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    assert_next(&producer, ES_OK);
+    parts_detach(&producer);
+}
+
 #define RECOVERY_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         RECOVERY_TEST(a_start_cut_short_after_the_replay_repeats_nothing),
+        RECOVERY_TEST(a_broken_order_stays_broken_over_a_kill),
         RECOVERY_TEST(the_anchor_never_names_a_batch_that_is_not_synced),
     };
 
