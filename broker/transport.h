@@ -1,19 +1,20 @@
 /*
- * The broker's two nng sockets: PUB in events.sock, REP in requests.sock. It
- * moves bytes and gives them no meaning: publisher.h and requests.h do. The
- * only file of the broker that includes nng.
+ * The broker's two sockets: PUB in events.sock, REP in requests.sock, in the SP
+ * protocol that nng speaks over ipc:// (sp_link.h has its bytes). It moves
+ * messages and gives them no meaning: publisher.h and requests.h do. It is not
+ * nng itself: docs/adr/0015 says why.
  *
  * Peers.    A message larger than REQUEST_BYTES_MAX closes its connection. At
- *           most TRANSPORT_CONNECTIONS_MAX connections are open on each socket;
- *           a further one is closed at once. Sockets have mode 0700, or 0660
- *           with a group; a peer that is neither the broker's user nor root is
- *           closed unless there is a group.
- * Slow peers. A publication is dropped for a subscriber that does not read. A
- *           reply that a client does not take occupies one of
- *           TRANSPORT_REQUESTS_MAX requests, never a worker.
- * Threads.  transport_publish(): one thread. Each worker: one thread. The
- *           callback runs on nng's threads: it must only set a flag and wake.
- * Fork.     Never use it after fork().
+ *           most TRANSPORT_CONNECTIONS_MAX connections are open on each socket; a
+ *           further one is closed at once, and so is one that does not greet, or
+ *           does not take its reply, within TRANSPORT_PATIENCE_NS. Sockets have
+ *           mode 0700, or 0660 with a group; a peer that is neither the broker's
+ *           user nor root is closed unless there is a group.
+ * Slow peers. A subscriber that does not read loses its oldest messages. A client
+ *           that does not take its reply occupies itself and no worker: each
+ *           connection has one request at a time.
+ * Threads.  One of its own. transport_publish(): one thread. Each worker: one
+ *           thread. The callback must only set a flag and wake.
  */
 #ifndef BROKER_TRANSPORT_H
 #define BROKER_TRANSPORT_H
@@ -27,9 +28,9 @@
 enum {
     TRANSPORT_PATH_BYTES_MAX = 108, /* sun_path, with its NUL */
     TRANSPORT_WHY_BYTES = 256,
-    TRANSPORT_CONNECTIONS_MAX = 512, /* of each socket */
-    TRANSPORT_REQUESTS_MAX = 64      /* received and not yet answered */
+    TRANSPORT_CONNECTIONS_MAX = 512 /* of each socket */
 };
+#define TRANSPORT_PATIENCE_NS UINT64_C(10000000000)
 
 struct transport;
 
@@ -38,7 +39,7 @@ struct transport_config {
     const char *events_path;
     bool group_given; /* mode 0660 and this group, else 0700 */
     uint32_t group_id;
-    /* After a subscriber connected; may be NULL. */
+    /* After a subscriber has greeted; may be NULL. */
     void (*subscribed)(void *context);
     void *context;
 };
@@ -99,12 +100,5 @@ ES_MUST_USE enum es_status transport_receive(struct transport_worker *worker,
  */
 ES_MUST_USE enum es_status transport_reply(struct transport_worker *worker, const void *bytes,
                                            size_t size);
-
-/*
- * Does the SP handshake with both sockets as a stranger would: a listener that
- * stopped accepting (nng #1518) is found. Blocks up to a second; any thread.
- * ES_E_UNREACHABLE: one of them does not answer.
- */
-ES_MUST_USE enum es_status transport_check(const struct transport *transport);
 
 #endif

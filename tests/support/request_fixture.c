@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "broker/limits.h"
-#include "broker/logger.h"
 #include "shm/codec/transaction.h"
 
 /* ---- the commit thread ---- */
@@ -100,7 +99,6 @@ int request_fixture_set_up(void **state)
     };
 
     assert_non_null(f);
-    logger_set_level(LOGGER_ERROR); /* no shim for sendmsg() here: the clients are well-behaved */
     temp_directory_make(f->directory);
     store_builder_open(&f->builder, NULL);
     f->request = malloc(REQUEST_BYTES_MAX);
