@@ -216,6 +216,8 @@ class Documented(Case):
                 self.assertEqual(len(body), 8)
                 continue
             _, epoch, before, first, last, events = body
+            if last == 1:
+                continue  # acknowledged before it is published: it may still come, or not
             self.assertEqual(epoch, self.ask_ok(1, "python")[1][1])
             self.assertEqual(before, previous.get(topic, 1))
             self.assertEqual((first, last), (events[0][0], events[-1][0]))
