@@ -12,6 +12,7 @@
  * hammer RUN_DIR NAME STREAM ordered|free
  */
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,12 @@ static void stop(int signal_number)
 {
     (void)signal_number;
     is_stopping = 1;
+}
+
+/* No broker: comes back when asked to stop, or to try again. */
+static void wait_a_little(void)
+{
+    (void)poll(NULL, 0, 1);
 }
 
 static void say(const char *line, int length)
@@ -153,7 +160,7 @@ static void append(struct hammer *hammer, uint64_t number)
     }
     if (status != ES_OK) {
         say(line, snprintf(line, sizeof line, "F %" PRIu64 " %d\n", number, (int)status));
-        usleep(1000); /* no broker: not a sleep that anything depends on */
+        wait_a_little();
         return;
     }
     hammer->numbers[ticket % (IN_FLIGHT_MAX * 2)] = number;
@@ -181,7 +188,7 @@ int main(int argc, char **argv)
         if (is_stopping) {
             return 0;
         }
-        usleep(1000);
+        wait_a_little();
     }
     for (uint64_t number = 1; !is_stopping; number++) {
         append(&hammer, number);

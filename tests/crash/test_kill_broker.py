@@ -120,9 +120,12 @@ def check(all_told, lines):
         if event["sequence"] != sequences[event["stream"]]:
             raise Broken(f"position {expected}: sequence {event['sequence']} of {event['stream']}")
         payload = base64.b64decode(event["payload_base64"])
-        name, number, index = payload.split(b" ", 4)[1:4]
-        stored[name.decode()].append((int(number), int(index), event["position"],
-                                      event["sequence"], event["hash"], payload))
+        try:
+            name, number, index = payload.split(b" ", 4)[1:4]
+            stored[name.decode()].append((int(number), int(index), event["position"],
+                                          event["sequence"], event["hash"], payload))
+        except ValueError as error:
+            raise Broken(f"position {expected}: bytes of nobody ({error})") from error
     for told in all_told:
         check_one(told, stored.pop(told.name, []))
     if stored:
@@ -191,6 +194,13 @@ class Torture:
             if not line.startswith("ready"):
                 raise Broken(f"the broker did not start: code {self.broker.wait(PATIENCE_S)}")
 
+    def let_it_live(self, seconds):
+        try:
+            code = self.broker.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return
+        raise Broken(f"the broker ended by itself with {code}")
+
     def end_broker(self, how):
         self.broker.send_signal(how)
         code = self.broker.wait(PATIENCE_S)
@@ -223,7 +233,7 @@ class Torture:
             self.start_producer()
         while time.monotonic() < until:
             self.start_broker(is_awaited=self.random.random() < 0.8)
-            time.sleep(self.random.choice((0.01, 0.1, 0.4)) * self.random.random() * 2)
+            self.let_it_live(self.random.choice((0.02, 0.2, 0.8)) * self.random.random())
             while self.random.random() < 0.4:
                 self.kill_a_producer()
             how = signal.SIGTERM if self.random.random() < 0.15 else signal.SIGKILL
