@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "broker/broker_status.h"
@@ -22,10 +21,6 @@
 #include "broker/startup.h"
 #include "shm/codec/hash.h"
 #include "shm/fault.h"
-
-enum {
-    CLOSE_SECONDS_MAX = 2
-};
 
 /* All parts, in the order in which they are made; taken apart in reverse. */
 struct broker {
@@ -370,34 +365,7 @@ static enum es_status end_cleanly(struct broker *broker)
     return status;
 }
 
-static void *close_sockets(void *context)
-{
-    transport_free(context);
-    return NULL;
-}
-
-/* nng_close() of nng 1.5.2 has been seen not to come back. Everything is on disk by
- * now, so the end does not depend on it. */
-static void end_transport(struct broker *broker, int code)
-{
-    struct timespec until;
-    pthread_t thread;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += CLOSE_SECONDS_MAX;
-    if (broker->transport == NULL ||
-        pthread_create(&thread, NULL, close_sockets, broker->transport) != 0) {
-        return;
-    }
-    if (pthread_timedjoin_np(thread, NULL, &until) != 0) {
-        log_warning("the sockets do not close: left to the system; everything is stored");
-        unlink(broker->run.requests_path);
-        unlink(broker->run.events_path);
-        _exit(code);
-    }
-}
-
-static void take_apart(struct broker *broker, int code)
+static void take_apart(struct broker *broker)
 {
     control_free(broker->control);
     requests_free(broker->requests);
@@ -410,12 +378,12 @@ static void take_apart(struct broker *broker, int code)
     inbox_free(broker->inbox);
     commit_loop_free(broker->loop);
     publisher_free(broker->publisher);
+    transport_free(broker->transport);
     lanes_free(broker->lanes);
     for (int i = 0; i < COMMIT_LOOP_BATCHES; i++) {
         batch_free(broker->batches[i]);
     }
     startup_close(&broker->startup);
-    end_transport(broker, code);
     run_directory_close(&broker->run);
 }
 
@@ -485,7 +453,7 @@ int broker_run(const struct options *options)
     } else {
         status = serve(broker);
     }
-    take_apart(broker, exit_code_of(status));
+    take_apart(broker);
     free(broker);
     return exit_code_of(status);
 }

@@ -362,21 +362,6 @@ static void answer(struct batch_answer *slot, const struct incoming *incoming,
                          (is_order_broken(incoming) ? ES_LANE_ORDER_IS_BROKEN : 0);
 }
 
-enum es_status sequencer_refuse(struct batch *batch, const struct incoming *incoming,
-                                enum es_status status, enum es_reason reason)
-{
-    struct verdict verdict = {
-        .status = status, .reason = reason, .was_broken = is_order_broken(incoming)};
-    struct es_lane_result result = {.sequence = 0};
-    struct batch_answer *slot = batch_add_answer(batch);
-
-    if (slot == NULL) {
-        return ES_FULL;
-    }
-    answer(slot, incoming, &result, &verdict);
-    return ES_OK;
-}
-
 enum es_status sequencer_add(struct sequencer *sequencer, struct batch *batch,
                              const struct incoming *incoming)
 {

@@ -57,8 +57,4 @@ void sequencer_set_no_space(struct sequencer *sequencer, bool no_space);
 ES_MUST_USE enum es_status sequencer_add(struct sequencer *sequencer, struct batch *batch,
                                          const struct incoming *incoming);
 
-/* Answers a transaction without looking at it: its bytes cannot be had. */
-ES_MUST_USE enum es_status sequencer_refuse(struct batch *batch, const struct incoming *incoming,
-                                            enum es_status status, enum es_reason reason);
-
 #endif
