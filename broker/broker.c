@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "broker/broker_status.h"
 #include "broker/commit_loop.h"
 #include "broker/control.h"
+#include "broker/limits.h"
 #include "broker/process.h"
 #include "broker/publisher.h"
 #include "broker/requests.h"
@@ -417,6 +419,27 @@ static enum es_status serve(struct broker *broker)
     return status;
 }
 
+/* Lanes, their owners and connections, and RocksDB's files: more than the 1,024
+ * that a shell gives by default. Whoever may have more takes it. */
+static enum es_status allow_descriptors(struct broker *broker)
+{
+    struct rlimit limit = {0};
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+            log_warning("cannot raise the limit of open files: %s", strerror(errno));
+        }
+    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < DESCRIPTORS_MIN) {
+        snprintf(broker->why, sizeof broker->why,
+                 "only %llu files may be open, %u are needed: raise `ulimit -n` or LimitNOFILE=",
+                 (unsigned long long)limit.rlim_cur, DESCRIPTORS_MIN);
+        return ES_E_LIMIT;
+    }
+    return ES_OK;
+}
+
 static void block_signals(void)
 {
     sigset_t signals;
@@ -447,7 +470,8 @@ int broker_run(const struct options *options)
         log_warning(
             "cannot watch for SIGBUS: a producer that truncates its memory ends this broker");
     }
-    status = assemble(broker);
+    status = allow_descriptors(broker);
+    status = status != ES_OK ? status : assemble(broker);
     if (status != ES_OK) {
         fprintf(stderr, "esbroker: %s\n", broker->why);
     } else {

@@ -190,18 +190,15 @@ static void disconnect(struct connection *connection)
     connection->fd = -1;
 }
 
-/* A place for one more; where all are taken, that of the oldest who never asked. */
-static struct connection *find_place(struct control *control)
+/* Disconnects the oldest who never asked for anything; NULL: there is none. */
+static struct connection *drop_oldest(struct control *control)
 {
     struct connection *oldest = NULL;
 
     for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
         struct connection *connection = &control->connections[i];
 
-        if (connection->fd < 0) {
-            return connection;
-        }
-        if (!connection->is_attached &&
+        if (connection->fd >= 0 && !connection->is_attached &&
             (oldest == NULL || connection->accepted < oldest->accepted)) {
             oldest = connection;
         }
@@ -210,6 +207,17 @@ static struct connection *find_place(struct control *control)
         disconnect(oldest);
     }
     return oldest;
+}
+
+/* A place for one more; where all are taken, that of the oldest who never asked. */
+static struct connection *find_place(struct control *control)
+{
+    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
+        if (control->connections[i].fd < 0) {
+            return &control->connections[i];
+        }
+    }
+    return drop_oldest(control);
 }
 
 static bool is_welcome(const struct control *control, const struct ucred *peer)
@@ -225,6 +233,9 @@ static void accept_one(struct control *control)
     int fd = accept4(control->listener_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE) {
+            (void)drop_oldest(control); /* who waits outside is asked for again and again */
+        }
         return;
     }
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && is_welcome(control, &peer)) {

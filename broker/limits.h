@@ -13,6 +13,8 @@
 #define HEADS_CACHED_MAX 65536u     /* streams whose head is kept in memory */
 #define CATEGORIES_CACHED_MAX 4096u /* categories whose last position is kept */
 
+#define DESCRIPTORS_MIN 1024u /* open files; fewer would not even do for RocksDB */
+
 #define INBOX_WAITING_MAX 1024u /* requests and calls waiting for the commit thread */
 
 #define PAGE_BYTES_MAX (256u << 10) /* one reply, unless a single item is larger */

@@ -4,6 +4,7 @@ the refusal says, and that a killed broker's successor has everything that was a
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -234,6 +235,24 @@ class Refused(BrokerCase):
             foreign.mkdir(mode=0o700)
             os.chown(foreign, 65534, 65534)
         self.refused(73, "belongs to uid", data=foreign)
+
+    def test_descriptors(self):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limited = self.root / "limited"
+        limited.write_text('#!/bin/sh\nulimit -S -n "$1"; shift\nexec "$@"\n', encoding="utf-8")
+        broker = subprocess.Popen(["sh", str(limited), "100", *self.command()],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(self.reap, broker)
+        self.assertTrue(broker.stdout.readline().startswith("ready"))
+        now = pathlib.Path(f"/proc/{broker.pid}/limits").read_text(encoding="utf-8")
+        self.assertRegex(now, rf"Max open files +{most} ")
+        self.stop(broker)
+        limited.write_text('#!/bin/sh\nulimit -n "$1"; shift\nexec "$@"\n', encoding="utf-8")
+        result = subprocess.run(["sh", str(limited), "100", *self.command()],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                timeout=PATIENCE_S, check=False)
+        self.assertEqual(result.returncode, 73, result.stderr)
+        self.assertIn("only 100 files may be open, 1024 are needed: raise", result.stderr)
 
     def test_a_path_too_long_for_a_socket(self):
         long_path = self.root / ("x" * 100)
