@@ -288,9 +288,13 @@ enum es_status store_fail(struct store *store, enum es_status status, const char
     return status;
 }
 
-/* Written once, before the failure is told: whoever was told may read it. */
+/* Written once, so it may be read without the lock once the lock has been passed. */
 const char *store_why(const struct store *store)
 {
+    struct store *lockable = (struct store *)(uintptr_t)store;
+
+    pthread_mutex_lock(&lockable->why_lock);
+    pthread_mutex_unlock(&lockable->why_lock);
     return store->why;
 }
 

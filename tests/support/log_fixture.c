@@ -170,3 +170,44 @@ void fixture_make_newer(uint8_t *page)
     es_cursor_init(&cursor, page + LOG_HEADER_SLOT_BYTES - 4, 4);
     es_cursor_put_u32(&cursor, es_crc32c(0, page, LOG_HEADER_SLOT_BYTES - 4));
 }
+
+uint8_t *log_fixture_bytes(struct log_fixture *fixture, const char *name)
+{
+    size_t size = 0;
+    uint8_t *bytes = sim_disk_bytes(fixture->disk, name, &size);
+
+    assert_non_null(bytes);
+    return bytes;
+}
+
+const char *log_fixture_file_with(struct log_fixture *fixture, uint64_t batch_number,
+                                  size_t *ret_offset)
+{
+    static const char *const names[] = {"segment-00", "segment-01", "segment-02"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        *ret_offset = log_fixture_find(fixture, names[i], batch_number);
+        if (*ret_offset != 0) {
+            return names[i];
+        }
+    }
+    fail_msg("no file holds batch %d", (int)batch_number);
+    return NULL;
+}
+
+struct log_ending log_fixture_judge(struct log_fixture *fixture, uint64_t durable_floor)
+{
+    struct log_ending ending;
+
+    log_fixture_die(fixture);
+    assert_int_equal(log_fixture_replay(fixture, durable_floor, &ending), ES_OK);
+    log_fixture_die(fixture);
+    return ending;
+}
+
+void log_fixture_commit_some(struct log_fixture *fixture, int count, size_t size)
+{
+    for (int i = 0; i < count; i++) {
+        log_fixture_commit(fixture, size);
+    }
+}

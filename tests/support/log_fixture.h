@@ -57,4 +57,17 @@ size_t log_fixture_find(struct log_fixture *fixture, const char *name, uint64_t 
 /* Makes the first header slot of a page one of the next format, and sound. */
 void fixture_make_newer(uint8_t *page);
 
+/* The bytes of a file, to be damaged. */
+uint8_t *log_fixture_bytes(struct log_fixture *fixture, const char *name);
+
+/* The file that holds the record of 'batch_number', and where; the start file is segment-01. */
+const char *log_fixture_file_with(struct log_fixture *fixture, uint64_t batch_number,
+                                  size_t *ret_offset);
+
+/* Replays with 'durable_floor' and closes the log again. */
+struct log_ending log_fixture_judge(struct log_fixture *fixture, uint64_t durable_floor);
+
+/* 'count' commits of 'size' bytes. */
+void log_fixture_commit_some(struct log_fixture *fixture, int count, size_t size);
+
 #endif

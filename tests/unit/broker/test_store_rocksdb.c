@@ -5,13 +5,16 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -23,6 +26,8 @@
 enum {
     PATH_BYTES = TEMP_DIRECTORY_BYTES_MAX + 320
 };
+
+static const char flush_argument[] = "--flush-without-room";
 
 static int set_up(void **state)
 {
@@ -180,6 +185,56 @@ static void no_family_flushes_by_itself(void **state)
     }
     expect_reopen(f, STORE_READ_WRITE);
     assert_null(fixture_get(f, NULL, STORE_SNAPSHOTS, "key 0"));
+}
+
+/* A program of its own: files may not grow any more, then a flush. 0: told to have failed. */
+static int flush_without_room(const char *directory)
+{
+    struct rlimit limit = {.rlim_cur = 8192, .rlim_max = 8192};
+    struct rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
+    struct store_fixture f = {.kind = FIXTURE_ROCKSDB};
+    char why[STORE_WHY_BYTES];
+
+    if (fixture_open_rocksdb(directory, STORE_READ_WRITE, why, &f.store) != ES_OK ||
+        store_batch_new(&f.batch) != ES_OK || signal(SIGXFSZ, SIG_IGN) == SIG_ERR) {
+        return 1;
+    }
+    for (int i = 0; i < 2000; i++) {
+        char key[16];
+
+        snprintf(key, sizeof key, "key %d", i * 7919);
+        fixture_put(&f, STORE_KV, key, key);
+    }
+    fixture_apply(&f);
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0 || setrlimit(RLIMIT_CORE, &no_core) != 0) {
+        return 1;
+    }
+    return store_flush_all(f.store) == ES_E_IO ? 0 : 2;
+}
+
+/* Debian's RocksDB, built with its assertions, may abort instead of telling: fail-stop too. */
+static void a_flush_that_fails_is_never_called_done(void **state)
+{
+    struct store_fixture *f = *state;
+    int status = 0;
+    pid_t child = 0;
+
+    fixture_put(f, STORE_KV, "k", "flushed before");
+    fixture_apply(f);
+    assert_int_equal(store_flush_all(f->store), ES_OK);
+    store_free(f->store);
+    f->store = NULL;
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) { /* as a new program: RocksDB's threads do not survive a fork */
+        execl("/proc/self/exe", "test_store_rocksdb", flush_argument, f->directory, (char *)NULL);
+        _exit(3);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true((WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+                (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT));
+    expect_reopen(f, STORE_READ_WRITE);
+    assert_string_equal(fixture_list(f, NULL, STORE_KV, "", ""), "k=flushed before ");
 }
 
 static void events_stay_immutable_after_a_reopen(void **state)
@@ -410,12 +465,13 @@ static void a_checkpoint_is_a_store_of_its_own(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, fixture_tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_was_flushed_is_there_after_a_reopen_and_the_rest_is_not),
         TEST(a_cut_holds_what_was_applied_before_it_and_nothing_after),
         TEST(no_family_flushes_by_itself),
+        TEST(a_flush_that_fails_is_never_called_done),
         TEST(events_stay_immutable_after_a_reopen),
         TEST(streams_spread_over_many_files_are_read_and_guarded_whole),
         TEST(reading_only_changes_no_byte_and_refuses_to_write),
@@ -428,5 +484,8 @@ int main(void)
         TEST(a_checkpoint_is_a_store_of_its_own),
     };
 
+    if (argc == 3 && strcmp(argv[1], flush_argument) == 0) {
+        _exit(flush_without_room(argv[2]));
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
