@@ -58,8 +58,7 @@ ES_MUST_USE enum es_status es_connection_wait(struct es_connection *connection, 
 
 /*
  * Whether a broker listens in the run directory, found out by connecting to
- * control.sock (never to requests.sock: a connection that says nothing can stop
- * the listener of nng for ever) and closing again. Sets the error text.
+ * control.sock and closing again. Sets the error text.
  *
  * ES_E_UNREACHABLE: nobody listens. ES_E_PERMISSION: the directory or socket is
  * closed to this user.

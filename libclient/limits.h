@@ -20,7 +20,6 @@
 /* Questions. */
 #define ES_REPLY_BYTES_MAX (64u << 20)
 #define ES_IDLE_QUESTION_COUNT_MAX 8u
-#define ES_DRAIN_NS (200 * ES_MILLISECOND_NS) /* at closing, for an answer that is due */
 #define ES_RECONNECT_MIN_MS 20
 #define ES_RECONNECT_MAX_MS 200
 #define ES_CONNECT_SLICE_NS (20 * ES_MILLISECOND_NS) /* not connected: look whether a broker runs */

@@ -65,27 +65,8 @@ static void discard(struct es_question *question)
     free(question);
 }
 
-/* Lets the answer that is still due arrive, until 'deadline_ns'. */
-static void drain(struct es_question *question, int64_t deadline_ns)
-{
-    while (question->sock != NULL && es_socket_is_waiting(question->sock)) {
-        struct es_message message = {0};
-        struct pollfd fd = {.fd = es_socket_fd(question->sock), .events = POLLIN};
-        int64_t left_ns = deadline_ns - es_monotonic_ns();
-
-        if (es_socket_receive(question->sock, &message) == ES_OK) {
-            es_message_free(&message);
-        } else if (left_ns <= 0) {
-            return;
-        } else {
-            (void)poll(&fd, 1, (int)(left_ns / ES_MILLISECOND_NS) + 1);
-        }
-    }
-}
-
 void es_question_free_idle(struct es_connection *connection)
 {
-    int64_t deadline_ns = es_deadline_after_ns(ES_DRAIN_NS);
     struct es_question *question = connection->idle;
 
     connection->idle = NULL;
@@ -93,7 +74,6 @@ void es_question_free_idle(struct es_connection *connection)
     while (question != NULL) {
         struct es_question *next = question->next_idle;
 
-        drain(question, deadline_ns);
         discard(question); /* idle ones hold no reference */
         question = next;
     }
@@ -150,7 +130,6 @@ void es_question_release(struct es_question *question)
     }
     pthread_mutex_unlock(&connection->idle_lock);
     if (!is_kept) {
-        drain(question, es_deadline_after_ns(ES_DRAIN_NS));
         discard(question);
     }
     es_connection_drop(connection);

@@ -90,8 +90,7 @@ ES_MUST_USE enum es_status es_question_ask(struct es_question *question,
                                            const struct es_request *request, size_t value_bytes,
                                            bool is_repeatable, struct es_answer *ret_answer);
 
-/* For the connection's end: frees the idle questions. Waits a moment for answers that
- * are still due: nng's side of a connection that ends while it sends can get stuck. */
+/* For the connection's end: frees the idle questions. */
 void es_question_free_idle(struct es_connection *connection);
 
 #endif

@@ -371,11 +371,6 @@ static enum es_status take_message(struct es_socket *sock, struct es_message *re
     return ES_EMPTY;
 }
 
-bool es_socket_is_waiting(const struct es_socket *sock)
-{
-    return sock->is_waiting;
-}
-
 /* ---- sending ------------------------------------------------------------ */
 
 static enum es_status flush(struct es_socket *sock)

@@ -17,7 +17,6 @@
 #ifndef ES_CLIENT_TRANSPORT_H
 #define ES_CLIENT_TRANSPORT_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -62,9 +61,6 @@ ES_MUST_USE enum es_status es_socket_subscribe(struct es_socket *sock, const voi
  * ES_EMPTY: not connected yet. ES_E_NO_MEMORY.
  */
 ES_MUST_USE enum es_status es_socket_send(struct es_socket *sock, const void *bytes, size_t size);
-
-/* True while the answer to the last request is still due. */
-bool es_socket_is_waiting(const struct es_socket *sock);
 
 /*
  * ES_OK: '*ret_message' is the caller's to free. ES_EMPTY: nothing yet.
