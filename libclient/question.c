@@ -120,6 +120,10 @@ void es_question_release(struct es_question *question)
         return;
     }
     connection = question->connection;
+    if (question->state == QUESTION_SENT) { /* an answer that nobody wants need not come */
+        es_socket_close(question->sock);
+        question->sock = NULL;
+    }
     question->state = QUESTION_IDLE;
     pthread_mutex_lock(&connection->idle_lock);
     if (connection->idle_count < ES_IDLE_QUESTION_COUNT_MAX) {

@@ -42,7 +42,7 @@ struct es_question;
 /*
  * Takes a question for the caller's own, with a reference to the connection: an idle
  * one, or a new one, which opens no socket yet. Releasing it keeps its socket for the
- * next who asks, and drops the answer if one is still due.
+ * next who asks, unless an answer is still due.
  */
 ES_MUST_USE enum es_status es_question_acquire(struct es_connection *connection,
                                                struct es_question **ret_question);
