@@ -74,8 +74,8 @@ struct store *reader_store(const struct reader *reader);
 const char *reader_why(const struct reader *reader);
 
 /* Sets reader_why() for a finding of the caller's own; returns ES_E_CORRUPT. */
-__attribute__((format(printf, 2, 3))) enum es_status reader_damage(
-    struct reader *reader, const char *format, ...);
+__attribute__((format(printf, 2, 3))) enum es_status reader_damage(struct reader *reader,
+                                                                   const char *format, ...);
 
 /* The head of a stream. ES_NOT_FOUND: no such stream. ES_E_CORRUPT. */
 ES_MUST_USE enum es_status reader_stream_head(struct reader *reader, struct es_text stream,

@@ -19,6 +19,7 @@
 
 #include "broker/limits.h"
 #include "broker/transport.h"
+#include "tests/support/prng.h"
 #include "tests/support/sp_client.h"
 
 struct fixture {
@@ -206,6 +207,36 @@ static void a_client_that_takes_no_replies_does_not_hold_up_another(void **state
     assert_good_client_is_served(f);
 }
 
+/* Streams that begin well and go wrong anywhere, in every way, to both sockets. */
+static void strangers_that_send_anything_harm_nobody(void **state)
+{
+    static const uint8_t well[] = {0,    'S', 'P', 0, 0, SP_REQ, 0, 0,    /* greeting */
+                                   1,    0,   0,   0, 0, 0,      0, 0, 8, /* a frame of 8 bytes */
+                                   0x80, 0,   0,   1, 1, 2,      3, 4};
+    struct fixture *f = *state;
+    struct prng prng;
+
+    prng_begin(&prng, "strangers_that_send_anything_harm_nobody");
+    for (int i = 0; i < 5000; i++) {
+        uint8_t stream[4 * sizeof well];
+        size_t size = 1 + prng_below(&prng, sizeof stream);
+        int fd = sp_connect_silently(prng_one_in(&prng, 2) ? f->requests_path : f->events_path);
+
+        if (fd < 0) {
+            continue; /* so many are not taken down yet */
+        }
+        for (size_t at = 0; at < sizeof stream; at++) {
+            stream[at] = well[at % sizeof well];
+        }
+        while (prng_one_in(&prng, 2)) {
+            stream[prng_below(&prng, sizeof stream)] = (uint8_t)prng_next(&prng);
+        }
+        (void)send(fd, stream, size, MSG_NOSIGNAL);
+        close(fd);
+    }
+    assert_good_client_is_served(f);
+}
+
 /* Leaves with answers due and half a request sent, as often as there may be connections: what a
  * killed client leaves behind must be gone, or nobody is served any more. */
 static void clients_that_leave_with_answers_due_are_forgotten(void **state)
@@ -268,11 +299,70 @@ static void stopping_does_not_wait_for_clients(void **state)
 }
 
 /* What is kept for a subscriber that does not read is the newest, each message whole. */
+/* A raw REQ may send on before it is answered: each is answered, in order, one at a time. */
+static void requests_sent_in_one_go_are_answered_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct sp_client client;
+
+    assert_true(sp_connect(&client, f->requests_path, SP_REQ));
+    for (uint8_t i = 0; i < 200; i++) {
+        const uint8_t request[] = {0x80, 0, 0, i, 'n', i};
+
+        assert_true(sp_send(&client, request, sizeof request));
+    }
+    for (uint8_t i = 0; i < 200; i++) {
+        uint8_t *reply = NULL;
+        size_t size = 0;
+
+        assert_true(sp_receive(&client, &reply, &size));
+        assert_int_equal(reply[3], i);
+        assert_int_equal(reply[5], i);
+        free(reply);
+    }
+    sp_close(&client);
+}
+
+/* Each device on the way adds a word to the header; the last has its highest bit set. */
+static void a_request_header_has_an_end_or_its_sender_is_closed(void **state)
+{
+    struct fixture *f = *state;
+
+    for (size_t size = 0; size <= 64; size++) {
+        uint8_t *request = calloc(1, size + 1); /* of this very size: no byte beyond is read */
+        struct sp_client client;
+
+        assert_non_null(request);
+        assert_true(sp_connect(&client, f->requests_path, SP_REQ));
+        assert_true(sp_send(&client, request, size));
+        assert_true(sp_is_closed(&client));
+        sp_close(&client);
+        if (size >= 4 && size <= 36) {
+            uint8_t *reply = NULL;
+            size_t reply_size = 0;
+
+            request[(size - 4) / 4 * 4] = 0x80;
+            assert_true(sp_connect(&client, f->requests_path, SP_REQ));
+            assert_true(sp_send(&client, request, size));
+            assert_true(sp_receive(&client, &reply, &reply_size));
+            assert_int_equal(reply_size, size + sizeof(uint32_t));
+            assert_memory_equal(reply, request, size);
+            free(reply);
+            sp_close(&client);
+        }
+        free(request);
+    }
+    assert_good_client_is_served(f);
+}
+
 static void a_slow_subscriber_loses_the_oldest_messages(void **state)
 {
+    /* so large that the socket takes parts of them */
     enum {
-        MESSAGES = 3000
+        MESSAGES = 1500,
+        BYTES = 100000
     };
+    static uint8_t message[BYTES];
     struct fixture *f = *state;
     struct sp_client slow;
     uint32_t previous = 0;
@@ -284,8 +374,6 @@ static void a_slow_subscriber_loses_the_oldest_messages(void **state)
         sched_yield();
     }
     for (number = 1; number <= MESSAGES; number++) {
-        uint8_t message[8192];
-
         memset(message, (int)(number & 0xff), sizeof message);
         memcpy(message, &number, sizeof number);
         assert_int_equal(transport_publish(f->transport, message, sizeof message), ES_OK);
@@ -295,7 +383,7 @@ static void a_slow_subscriber_loses_the_oldest_messages(void **state)
         size_t size = 0;
 
         assert_true(sp_receive(&slow, &bytes, &size));
-        assert_int_equal(size, 8192);
+        assert_int_equal(size, BYTES);
         memcpy(&number, bytes, sizeof number);
         assert_true(number > previous);
         assert_int_equal(bytes[size - 1], number & 0xff);
@@ -472,8 +560,11 @@ int main(void)
         TEST(clients_that_die_anywhere_harm_nobody),
         TEST(a_request_larger_than_the_limit_closes_its_connection_only),
         TEST(a_client_that_takes_no_replies_does_not_hold_up_another),
+        TEST(strangers_that_send_anything_harm_nobody),
         TEST(clients_that_leave_with_answers_due_are_forgotten),
         TEST(stopping_does_not_wait_for_clients),
+        TEST(requests_sent_in_one_go_are_answered_in_order),
+        TEST(a_request_header_has_an_end_or_its_sender_is_closed),
         TEST(a_slow_subscriber_loses_the_oldest_messages),
         TEST(every_subscriber_gets_each_message_whole_and_is_noticed),
         TEST(a_subscriber_that_does_not_read_never_blocks_the_publisher),
