@@ -1,8 +1,5 @@
 #include "tests/support/fake_broker.h"
 
-#include <nng/nng.h>
-#include <nng/protocol/pubsub0/pub.h>
-#include <nng/protocol/reqrep0/rep.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,17 +11,13 @@
 #include "shm/codec/published.h"
 #include "shm/codec/strict_msgpack.h"
 #include "tests/support/fake_broker_state.h"
+#include "tests/support/fake_sockets.h"
 
-#define REPLY_BYTES_MAX (4u << 20)
-#define POLL_MS 20
+#define MESSAGE_BYTES_MAX (4u << 20)
 
 struct fake_broker {
     struct fake_lanes lanes;
-    nng_socket requests;
-    nng_socket publisher;
-    pthread_t request_thread;
-    _Atomic bool is_stopping;
-    _Atomic uint32_t subscriber_count;
+    struct fake_sockets sockets;
     _Atomic uint64_t request_count;
     pthread_mutex_t lock; /* all below */
     pthread_cond_t changed;
@@ -296,53 +289,41 @@ static void answer_request(struct fake_broker *broker, const void *bytes, size_t
     }
 }
 
-static void *request_main(void *context)
+static size_t answer(void *context, const void *request, size_t size, uint8_t *reply,
+                     size_t reply_capacity)
 {
     struct fake_broker *broker = context;
-    uint8_t *reply = malloc(REPLY_BYTES_MAX);
+    size_t reply_size = SIZE_MAX;
+    struct es_pack pack;
 
-    fake_require(reply != NULL, "no memory");
-    while (!atomic_load(&broker->is_stopping)) {
-        nng_msg *message = NULL;
-        struct es_pack pack;
-
-        if (nng_recvmsg(broker->requests, &message, 0) != 0) {
-            continue;
-        }
-        atomic_fetch_add(&broker->request_count, 1);
-        pthread_mutex_lock(&broker->lock);
-        while (broker->is_held) {
-            pthread_cond_wait(&broker->changed, &broker->lock);
-        }
-        if (broker->break_count > 0) {
-            broker->break_count--;
-            nng_pipe_close(nng_msg_get_pipe(message));
-            pthread_mutex_unlock(&broker->lock);
-            nng_msg_free(message);
-            continue;
-        }
-        es_pack_init(&pack, reply, REPLY_BYTES_MAX);
-        answer_request(broker, nng_msg_body(message), nng_msg_len(message), &pack);
-        pthread_mutex_unlock(&broker->lock);
-        nng_msg_free(message);
-        (void)!nng_send(broker->requests, reply, es_pack_size(&pack), 0);
+    atomic_fetch_add(&broker->request_count, 1);
+    pthread_mutex_lock(&broker->lock);
+    while (broker->is_held) {
+        pthread_cond_wait(&broker->changed, &broker->lock);
     }
-    free(reply);
-    return NULL;
+    if (broker->break_count > 0) {
+        broker->break_count--;
+    } else {
+        es_pack_init(&pack, reply, reply_capacity);
+        answer_request(broker, request, size, &pack);
+        reply_size = es_pack_size(&pack);
+    }
+    pthread_mutex_unlock(&broker->lock);
+    return reply_size;
 }
 
 /* ---- publication -------------------------------------------------------- */
 
 void fake_broker_await_subscriber(struct fake_broker *broker)
 {
-    while (atomic_load(&broker->subscriber_count) == 0) {
+    while (atomic_load(&broker->sockets.subscriber_count) == 0) {
         sched_yield();
     }
 }
 
 uint32_t fake_broker_subscriber_count(struct fake_broker *broker)
 {
-    return atomic_load(&broker->subscriber_count);
+    return atomic_load(&broker->sockets.subscriber_count);
 }
 
 static void send_published(struct fake_broker *broker, struct es_pack *pack)
@@ -350,7 +331,7 @@ static void send_published(struct fake_broker *broker, struct es_pack *pack)
     uint32_t size = 0;
 
     fake_require(es_pack_finish(pack, &size) == ES_OK, "a message that is too large");
-    fake_require(nng_send(broker->publisher, pack->begin, size, 0) == 0, "cannot publish");
+    fake_sockets_publish(&broker->sockets, pack->begin, size);
 }
 
 static bool is_of(const struct fake_event *event, const char *category)
@@ -363,7 +344,7 @@ static void publish(struct fake_broker *broker, const char *category, uint64_t f
                     bool is_damaged)
 {
     struct es_published_head head = {.epoch = broker->epoch};
-    uint8_t *bytes = malloc(REPLY_BYTES_MAX);
+    uint8_t *bytes = malloc(MESSAGE_BYTES_MAX);
     struct es_pack pack;
 
     fake_require(bytes != NULL, "no memory");
@@ -377,7 +358,7 @@ static void publish(struct fake_broker *broker, const char *category, uint64_t f
         }
     }
     fake_require(head.event_count > 0, "nothing to publish");
-    es_pack_init(&pack, bytes, REPLY_BYTES_MAX);
+    es_pack_init(&pack, bytes, MESSAGE_BYTES_MAX);
     es_published_begin(&pack, es_text_of(category), &head);
     for (uint64_t at = first; at <= last; at++) {
         const struct fake_event *event = &broker->events[at - 1];
@@ -469,28 +450,6 @@ void fake_broker_lose_heartbeat(struct fake_broker *broker)
 
 /* ---- life --------------------------------------------------------------- */
 
-static void on_subscriber(nng_pipe pipe, nng_pipe_ev event, void *context)
-{
-    struct fake_broker *broker = context;
-
-    (void)pipe;
-    if (event == NNG_PIPE_EV_ADD_POST) {
-        atomic_fetch_add(&broker->subscriber_count, 1);
-    } else {
-        atomic_fetch_sub(&broker->subscriber_count, 1);
-    }
-}
-
-static void listen_on(nng_socket socket, const char *run_dir, const char *name)
-{
-    char url[300];
-
-    (void)snprintf(url, sizeof url, "%s/%s", run_dir, name);
-    (void)remove(url);
-    (void)snprintf(url, sizeof url, "ipc://%s/%s", run_dir, name);
-    fake_require(nng_listen(socket, url, NULL, 0) == 0, "cannot listen");
-}
-
 struct fake_broker *fake_broker_start(const char *run_dir, uint64_t start_number)
 {
     struct fake_broker *broker = calloc(1, sizeof *broker);
@@ -504,17 +463,8 @@ struct fake_broker *fake_broker_start(const char *run_dir, uint64_t start_number
     broker->page_event_count = 10;
     pthread_mutex_init(&broker->lock, NULL);
     pthread_cond_init(&broker->changed, NULL);
-    fake_require(nng_rep0_open(&broker->requests) == 0 && nng_pub0_open(&broker->publisher) == 0,
-                 "no sockets");
-    nng_socket_set_ms(broker->requests, NNG_OPT_RECVTIMEO, POLL_MS);
-    nng_socket_set_int(broker->publisher, NNG_OPT_SENDBUF, 512);
-    nng_pipe_notify(broker->publisher, NNG_PIPE_EV_ADD_POST, on_subscriber, broker);
-    nng_pipe_notify(broker->publisher, NNG_PIPE_EV_REM_POST, on_subscriber, broker);
-    listen_on(broker->requests, run_dir, "requests.sock");
-    listen_on(broker->publisher, run_dir, "events.sock");
+    fake_sockets_start(&broker->sockets, run_dir, answer, broker);
     fake_lanes_start(&broker->lanes, run_dir, start_number);
-    fake_require(pthread_create(&broker->request_thread, NULL, request_main, broker) == 0,
-                 "no thread");
     return broker;
 }
 
@@ -522,10 +472,7 @@ void fake_broker_stop(struct fake_broker *broker)
 {
     fake_lanes_stop(&broker->lanes); /* first: whoever looks for a broker finds none */
     fake_broker_hold_requests(broker, false);
-    atomic_store(&broker->is_stopping, true);
-    pthread_join(broker->request_thread, NULL);
-    nng_close(broker->requests);
-    nng_close(broker->publisher);
+    fake_sockets_stop(&broker->sockets);
     fake_broker_truncate(broker, 0);
     free(broker->events);
     free(broker->canned);
