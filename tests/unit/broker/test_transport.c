@@ -334,7 +334,7 @@ static void a_request_header_has_an_end_or_its_sender_is_closed(void **state)
 
         assert_non_null(request);
         assert_true(sp_connect(&client, f->requests_path, SP_REQ));
-        assert_true(sp_send(&client, request, size));
+        (void)sp_send(&client, request, size); /* it may be closed at the frame's header */
         assert_true(sp_is_closed(&client));
         sp_close(&client);
         if (size >= 4 && size <= 36) {
