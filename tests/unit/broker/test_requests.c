@@ -74,6 +74,31 @@ static void verify_goes_on_from_its_cursor_to_the_end(void **state)
     assert_int_equal(ask(f, &request), ES_E_INVALID);
 }
 
+static void verify_tells_what_it_finds(void **state)
+{
+    struct request_fixture *f = *state;
+    struct es_request request = {.verb = ES_VERB_VERIFY, .as.verify = {.budget_ms = 2000}};
+    struct es_finding finding;
+
+    store_builder_append(&f->builder, ORDERS, 2, 10);
+    store_builder_commit(&f->builder);
+    store_batch_clear(f->builder.writes);
+    assert_int_equal(store_batch_put(f->builder.writes, STORE_READ_MODELS,
+                                     (struct store_slice){"K:space:name", 12},
+                                     (struct store_slice){"garbage", 7}),
+                     ES_OK);
+    assert_int_equal(store_apply(f->builder.store, f->builder.writes, STORE_APPLY_LIVE), ES_OK);
+    request.as.verify.cursor = es_bytes_make("", 0);
+    assert_int_equal(ask(f, &request), ES_OK);
+    es_unpack_skip_count(&f->reply.rest, 4);
+    assert_true(es_unpack_bool(&f->reply.rest));
+    assert_int_equal(es_unpack_array(&f->reply.rest), 1);
+    es_finding_read(&f->reply.rest, &finding);
+    assert_reply_is_read(f);
+    assert_int_equal(finding.kind, ES_FINDING_KEY);
+    assert_non_null(memmem(finding.message.data, finding.message.size, "space:name", 10));
+}
+
 /* ---- strangers ---- */
 
 static void whatever_is_wrong_with_a_request_is_an_answer(void **state)
@@ -207,6 +232,7 @@ int main(void)
 #define TEST(name) \
     cmocka_unit_test_setup_teardown(name, request_fixture_set_up, request_fixture_tear_down)
         TEST(status_names_every_counter),
+        TEST(verify_tells_what_it_finds),
         TEST(verify_goes_on_from_its_cursor_to_the_end),
         TEST(whatever_is_wrong_with_a_request_is_an_answer),
         TEST(damaged_requests_never_take_a_worker_down),
