@@ -1,7 +1,7 @@
 # The libraries, found the same way on Debian 12, Debian 13 and Ubuntu 24.04. Each becomes one
 # imported target es_dep::NAME, and who links which one decides who may use it:
 #   msgpack, b2   es_shm (only shm/codec/ includes them)
-#   nng           libeventspine and broker_core (one transport.c on each side)
+#   nng           the tests alone, as the reference for what goes over the sockets
 #   rocksdb       broker_core (only store_rocksdb.c)
 #   systemd       broker_core
 #   jansson       esctl
@@ -28,7 +28,6 @@ endfunction()
 # Debian 12 calls the C library of MessagePack msgpackc, newer ones msgpack-c.
 es_find_library(msgpack msgpack.h "libmsgpack-c-dev (Debian 12: libmsgpack-dev)" msgpack-c msgpackc)
 es_find_library(b2 blake2.h libb2-dev b2)
-es_find_library(nng nng/nng.h libnng-dev nng)
 es_find_library(rocksdb rocksdb/c.h librocksdb-dev rocksdb)
 es_find_library(systemd systemd/sd-daemon.h libsystemd-dev systemd)
 es_find_library(jansson jansson.h libjansson-dev jansson)
