@@ -341,7 +341,9 @@ static enum es_status end_cleanly(struct broker *broker)
     pthread_join(broker->commit_thread, NULL);
     transport_stop(broker->transport);
     inbox_close(broker->inbox);
-    requests_stop(broker->requests);
+    if (broker->requests != NULL) { /* where they could not be made, this is why it ends */
+        requests_stop(broker->requests);
+    }
     publisher_stop(broker->publisher);
     flusher_wait(broker->flusher);
     end = committer_end(broker->committer);
