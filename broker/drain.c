@@ -274,7 +274,7 @@ bool drain_needs_commit(struct drain *drain, const struct batch *batch)
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
         const struct lane_ring *ring = lanes_ring(drain->config.lanes, i);
 
-        if (ring != NULL &&
+        if (ring != NULL && ring->touched_batch == batch->number &&
             ring->reader.cursor - ring->reader.freed > ring->reader.ring.slot_count / 4) {
             return true;
         }

@@ -80,6 +80,41 @@ static void a_ring_may_be_given_up_while_its_batch_is_written(void **state)
     parts_detach(&producer);
 }
 
+/* Slots are freed when their batch is durable. Those of a batch that is still being
+ * written are no reason to write another one behind it. */
+static void slots_that_are_about_to_be_freed_ask_for_no_batch(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producers[6];
+    struct batch *next = NULL;
+    struct scribe_outcome outcome;
+    struct log_point previous;
+    const char *what = "";
+    bool is_full = false;
+
+    assert_int_equal(batch_new(log_body_bytes_max(&parts->log_geometry), &next), ES_OK);
+    for (uint32_t i = 0; i < 6; i++) {
+        parts_attach(parts, &producers[i]);
+        for (uint32_t j = 0; j < parts->geometry.credit_count; j++) {
+            assert_int_equal(parts_publish(&producers[i], ORDERS, PARTS_ANY, j, true), ES_OK);
+        }
+    }
+    committer_begin_batch(parts->committer, parts->batch);
+    assert_int_equal(drain_fill(parts->drain, parts->batch, 1, &is_full), ES_OK);
+    assert_int_equal(committer_seal(parts->committer, parts->batch, &previous), ES_OK);
+
+    committer_begin_batch(parts->committer, next);
+    assert_int_equal(drain_fill(parts->drain, next, 1, &is_full), ES_OK);
+    assert_false(drain_needs_commit(parts->drain, next));
+
+    outcome = scribe_write(parts->scribe, parts->batch, &previous);
+    assert_int_equal(committer_finish(parts->committer, parts->batch, &outcome, &what), ES_OK);
+    for (uint32_t i = 0; i < 6; i++) {
+        parts_detach(&producers[i]);
+    }
+    batch_free(next);
+}
+
 /* Lanes are taken back now and then; whoever comes in between must not hear that
  * all are taken while some are closed. */
 static void a_closed_lane_is_free_for_the_next_at_once(void **state)
@@ -117,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LANES_TEST(a_ring_may_be_given_up_while_its_batch_is_written),
+        LANES_TEST(slots_that_are_about_to_be_freed_ask_for_no_batch),
         LANES_TEST(a_closed_lane_is_free_for_the_next_at_once),
         LANES_TEST(users_who_have_gone_leave_their_rings_to_others),
     };
