@@ -19,6 +19,7 @@ enum {
     KEYS = 60,
     SNAPSHOTS = 4,
     STEPS = 600,
+    STEPS_OF_OVERLAY = 60,
     WALK = 30
 };
 
@@ -150,6 +151,24 @@ static void hold(struct store_fixture *f, struct held *held, const struct model 
     held->model = *model;
 }
 
+/* What lies below an overlay counts as put; some of it will be deleted or covered. */
+static void fill_base(struct store_fixture *f, struct prng *prng, struct model *model)
+{
+    for (uint32_t i = 0; i < KEYS; i++) {
+        char text[16];
+        uint32_t value = 0x80000000U + i;
+
+        if (prng_one_in(prng, 2)) {
+            assert_int_equal(store_batch_put(f->batch, STORE_KV, key_of(i, text),
+                                             (struct store_slice){&value, sizeof value}),
+                             ES_OK);
+            model->values[i] = value;
+        }
+    }
+    assert_int_equal(store_apply(f->base, f->batch, STORE_APPLY_LIVE), ES_OK);
+    store_batch_clear(f->batch);
+}
+
 static void a_store_reads_like_an_array_of_what_was_put(void **state)
 {
     struct store_fixture *f = *state;
@@ -158,7 +177,12 @@ static void a_store_reads_like_an_array_of_what_was_put(void **state)
     struct prng prng;
 
     prng_begin(&prng, "test_store_model");
-    for (uint32_t step = 1; step <= STEPS; step++) {
+    if (f->kind == FIXTURE_OVERLAY) {
+        fill_base(f, &prng, &latest.model);
+    }
+    /* Few steps over a base, or all of it is covered soon. */
+    for (uint32_t step = 1; step <= (f->kind == FIXTURE_OVERLAY ? STEPS_OF_OVERLAY : STEPS);
+         step++) {
         char text[16];
         size_t index = (size_t)prng_below(&prng, KEYS);
 
