@@ -1,5 +1,6 @@
 #include "shm/lane_writer.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "shm/crc32c.h"
@@ -7,6 +8,7 @@
 
 /* Looks at 'acked' between two looks at the interrupt word while spinning. */
 #define SPINS_PER_INTERRUPT_CHECK 16u
+#define LOOKS_PER_YIELD 32u
 
 enum es_status es_lane_writer_attach(struct es_lane_writer *writer,
                                      const struct es_segment *segment, uint64_t incarnation,
@@ -181,9 +183,40 @@ static void sleep_once(struct es_lane_writer *writer, uint64_t sequence, int64_t
     }
 }
 
+/* A sleep and its wake cost about as much as a fast disk takes to sync: where the
+ * answer is due sooner than that, it is cheaper to look again. True: it is there. */
+static bool stay_awake(const struct es_lane_writer *writer, uint64_t sequence, int64_t begun_ns,
+                       const _Atomic uint32_t *interrupt, uint32_t interrupt_expected)
+{
+    int64_t until_ns = begun_ns + 2 * writer->wait_ns;
+
+    if (writer->wait_ns == 0 || writer->wait_ns > ES_LANE_STAY_NS_MAX) {
+        return false;
+    }
+    while (es_monotonic_ns() < until_ns && !is_interrupted(interrupt, interrupt_expected)) {
+        for (uint32_t look = 0; look < LOOKS_PER_YIELD; look++) {
+            if (es_lane_acked(writer) >= sequence) {
+                return true;
+            }
+            es_cpu_relax();
+        }
+        (void)sched_yield();
+    }
+    return false;
+}
+
+static void note_wait(struct es_lane_writer *writer, int64_t begun_ns)
+{
+    int64_t took_ns = es_monotonic_ns() - begun_ns;
+
+    writer->wait_ns = writer->wait_ns == 0 ? took_ns : (7 * writer->wait_ns + took_ns) / 8;
+}
+
 enum es_status es_lane_wait(struct es_lane_writer *writer, uint64_t sequence, int64_t deadline_ns,
                             const _Atomic uint32_t *interrupt, uint32_t interrupt_expected)
 {
+    int64_t begun_ns = 0;
+
     if (sequence > writer->published) {
         return ES_E_INVALID;
     }
@@ -197,8 +230,15 @@ enum es_status es_lane_wait(struct es_lane_writer *writer, uint64_t sequence, in
         }
         es_cpu_relax();
     }
+    begun_ns = es_monotonic_ns();
+    if (deadline_ns > begun_ns + 2 * ES_LANE_STAY_NS_MAX &&
+        stay_awake(writer, sequence, begun_ns, interrupt, interrupt_expected)) {
+        note_wait(writer, begun_ns);
+        return ES_OK;
+    }
     for (;;) { /* each round sleeps, and the deadline ends it */
         if (es_lane_acked(writer) >= sequence) {
+            note_wait(writer, begun_ns);
             return ES_OK;
         }
         if (is_interrupted(interrupt, interrupt_expected)) {

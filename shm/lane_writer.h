@@ -21,6 +21,7 @@
 
 #define ES_LANE_SPIN_COUNT_DEFAULT 200u
 #define ES_LANE_SLEEP_NS_MAX (20 * INT64_C(1000000))
+#define ES_LANE_STAY_NS_MAX (150 * INT64_C(1000)) /* longer waits are slept through */
 
 /* Private to the producer; nothing of it is shared. */
 struct es_lane_writer {
@@ -43,6 +44,7 @@ struct es_lane_writer {
     uint64_t sleep_count;                /* waits that went to sleep, for status */
     uint64_t late_count;  /* sleeps that ended by their bound, though acked: lost wakes */
     int64_t sleep_ns_max; /* bound of one sleep; ES_LANE_SLEEP_NS_MAX */
+    int64_t wait_ns;      /* how long a wait takes lately, a running mean; 0: not known */
 };
 
 /*
@@ -96,8 +98,10 @@ ES_MUST_USE enum es_status es_lane_collect(struct es_lane_writer *writer,
                                            struct es_lane_result *ret_result);
 
 /*
- * Waits until 'sequence' is answered: spins briefly, then sleeps, in sleeps of
- * at most 'sleep_ns_max', until 'deadline_ns'. 'interrupt', if not NULL, is a
+ * Waits until 'sequence' is answered: spins briefly; where waits have been shorter
+ * than ES_LANE_STAY_NS_MAX lately, stays awake about as long, leaving the processor
+ * to whoever wants it; then sleeps, in sleeps of at most 'sleep_ns_max', until
+ * 'deadline_ns'. 'interrupt', if not NULL, is a
  * word of this process: the wait ends when it no longer holds
  * 'interrupt_expected' (es_lane_interrupt() changes it, from any thread or
  * signal handler).
