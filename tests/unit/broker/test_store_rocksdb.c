@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <rocksdb/c.h>
 
 #include "broker/store_rocksdb_settings.h"
 #include "tests/support/store_fixture.h"
@@ -362,6 +363,61 @@ static void a_store_is_opened_for_writing_by_one_at_a_time(void **state)
     assert_null(second);
 }
 
+/* Adds a family to the closed store, or drops one, as another program might. */
+static void change_families(struct store_fixture *f, const char *add, const char *drop)
+{
+    char path[PATH_BYTES];
+    char *why = NULL;
+    const char *names[STORE_FAMILY_COUNT];
+    const rocksdb_options_t *all[STORE_FAMILY_COUNT];
+    rocksdb_column_family_handle_t *handles[STORE_FAMILY_COUNT];
+    rocksdb_options_t *options = rocksdb_options_create();
+    rocksdb_t *db = NULL;
+
+    store_free(f->store);
+    f->store = NULL;
+    path_in_store(f, "", path);
+    for (int i = 0; i < STORE_FAMILY_COUNT; i++) {
+        names[i] = store_family_name((enum store_family)i);
+        all[i] = options;
+    }
+    db = rocksdb_open_column_families(options, path, STORE_FAMILY_COUNT, names, all, handles, &why);
+    assert_null(why);
+    if (add != NULL) {
+        rocksdb_column_family_handle_destroy(rocksdb_create_column_family(db, options, add, &why));
+    }
+    for (int i = 0; i < STORE_FAMILY_COUNT; i++) {
+        if (drop != NULL && strcmp(drop, names[i]) == 0) {
+            rocksdb_drop_column_family(db, handles[i], &why);
+        }
+        rocksdb_column_family_handle_destroy(handles[i]);
+    }
+    assert_null(why);
+    rocksdb_close(db);
+    rocksdb_options_destroy(options);
+}
+
+static void a_store_with_other_families_is_refused(void **state)
+{
+    struct store_fixture *f = *state;
+    char why[STORE_WHY_BYTES] = "";
+
+    change_families(f, "of_a_newer_program", NULL);
+    assert_int_equal(reopen(f, STORE_READ_WRITE, why), ES_E_VERSION);
+    assert_int_equal(reopen(f, STORE_READ_ONLY, why), ES_E_VERSION);
+    assert_non_null(strstr(why, "newer"));
+}
+
+static void a_store_that_lacks_a_family_is_damaged(void **state)
+{
+    struct store_fixture *f = *state;
+    char why[STORE_WHY_BYTES] = "";
+
+    change_families(f, NULL, "commits");
+    assert_int_equal(reopen(f, STORE_READ_ONLY, why), ES_E_CORRUPT);
+    assert_non_null(strstr(why, "missing"));
+}
+
 static void a_missing_or_cut_manifest_is_damage(void **state)
 {
     struct store_fixture *f = *state;
@@ -478,6 +534,8 @@ int main(int argc, char **argv)
         TEST(where_there_is_no_store_none_is_opened),
         TEST(where_there_is_a_store_none_is_created),
         TEST(a_store_is_opened_for_writing_by_one_at_a_time),
+        TEST(a_store_with_other_families_is_refused),
+        TEST(a_store_that_lacks_a_family_is_damaged),
         TEST(a_missing_or_cut_manifest_is_damage),
         TEST(a_damaged_value_is_told_and_not_served),
         TEST(settings_that_are_not_in_effect_are_refused),
