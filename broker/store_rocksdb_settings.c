@@ -38,6 +38,7 @@ static const struct setting database_settings[] = {
     {"max_background_jobs", "2"},
     {"max_subcompactions", "1"},
     {"bytes_per_sync", "1048576"},
+    {"avoid_unnecessary_blocking_io", "true"}, /* files are deleted by RocksDB's own threads */
     {"max_open_files", "512"},
     {"skip_stats_update_on_db_open", "true"},
     {"stats_dump_period_sec", "0"},
@@ -57,7 +58,7 @@ static const struct setting family_settings[] = {
     {"level0_file_num_compaction_trigger", "4"},
     {"level0_slowdown_writes_trigger", "20"},
     {"level0_stop_writes_trigger", "36"},
-    {"target_file_size_base", "33554432"},
+    {"target_file_size_base", "16777216"},
     {"max_bytes_for_level_base", "268435456"},
     {"compression", "kLZ4Compression"},
     {"ttl", "0"}, /* old events stay where they are: rewriting them each month helps nobody */
