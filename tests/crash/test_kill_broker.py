@@ -173,7 +173,8 @@ class Torture:
         self.random = random.Random(seed)
         self.seconds = seconds
         self.data = root / "data"
-        self.run = root / "run"
+        # on tmpfs, so that shared memory lies in it and goes with it
+        self.run = pathlib.Path(tempfile.mkdtemp(prefix="es-", dir="/dev/shm"))
         self.broker = None
         self.producers = []
         self.all_started = []
@@ -266,6 +267,7 @@ class Torture:
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait(PATIENCE_S)
+        shutil.rmtree(self.run, ignore_errors=True)
         self.errors.seek(0)
         return self.errors.read()
 
