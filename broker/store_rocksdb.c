@@ -241,6 +241,7 @@ static enum es_status make_options(struct opening *opening)
         opening->families[STORE_EVENTS],
         rocksdb_slicetransform_create(NULL, nothing_to_free, stream_transform, stream_in_domain,
                                       stream_in_range, stream_name));
+    rocksdb_options_set_env(opening->database, opening->rocks->env);
     rocksdb_options_set_db_log_dir(opening->database, asked->logs_directory);
     rocksdb_options_set_create_if_missing(opening->database, asked->mode == STORE_CREATE);
     rocksdb_options_set_create_missing_column_families(opening->database,
@@ -313,6 +314,7 @@ static void rocks_free(struct store *store)
     rocksdb_readoptions_destroy(rocks->read_stream);
     rocksdb_readoptions_destroy(rocks->read_latest);
     rocksdb_cache_destroy(rocks->cache);
+    rocksdb_env_destroy(rocks->env);
     store_growth_free(rocks->growth);
     store_deinit(store);
     free(rocks);
@@ -348,6 +350,9 @@ static struct rocks_store *rocks_new(const struct store_rocksdb_options *asked)
     rocks->read_only = asked->mode == STORE_READ_ONLY;
     rocks->cache = rocksdb_cache_create_lru(asked->cache_bytes == 0 ? SETTINGS_CACHE_BYTES_DEFAULT
                                                                     : asked->cache_bytes);
+    rocks->env = rocksdb_create_default_env();
+    /* Merging files gives way to whoever commits; flushing, which the log waits for, does not. */
+    rocksdb_env_lower_thread_pool_cpu_priority(rocks->env);
     rocks->read_latest = rocksdb_readoptions_create();
     rocks->read_stream = rocksdb_readoptions_create();
     rocksdb_readoptions_set_total_order_seek(rocks->read_stream, 0); /* files without it: skip */

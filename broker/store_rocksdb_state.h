@@ -15,6 +15,7 @@ struct rocks_store {
     struct store store;
     struct rocksdb_t *db;
     struct rocksdb_column_family_handle_t *families[STORE_FAMILY_COUNT];
+    struct rocksdb_env_t *env;
     struct rocksdb_cache_t *cache;
     struct rocksdb_readoptions_t *read_latest;
     struct rocksdb_readoptions_t *read_stream; /* iterators that stay in one stream */
