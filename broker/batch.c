@@ -119,6 +119,7 @@ void batch_begin(struct batch *batch, uint64_t number, uint64_t first_position,
     batch->kv_count = 0;
     batch->operation_count = 0;
     batch->answer_count = 0;
+    batch->answer_count_max = BATCH_TRANSACTIONS_MAX;
     batch->bytes = 0;
     batch->envelopes = batch->memory->envelopes;
     batch->memory->envelope_bytes = 0;

@@ -75,8 +75,9 @@ struct batch {
     uint32_t kv_count;
     uint32_t operation_count;
     uint32_t answer_count;
-    uint32_t bytes;     /* of envelopes, runs and operations together, an upper bound */
-    uint32_t bytes_max; /* of the same: what a log record has room for */
+    uint32_t answer_count_max; /* the batch is full then; may be lowered after batch_begin() */
+    uint32_t bytes;            /* of envelopes, runs and operations together, an upper bound */
+    uint32_t bytes_max;        /* of the same: what a log record has room for */
 
     const uint8_t *envelopes;   /* where the offsets of events begin */
     struct es_bytes record;     /* the encoded commit record; after closing */

@@ -7,6 +7,7 @@
 
 #include "broker/limits.h"
 #include "broker/logger.h"
+#include "broker/pace.h"
 #include "shm/doorbell.h"
 #include "shm/futex.h"
 
@@ -16,6 +17,7 @@ struct commit_loop {
     _Atomic bool is_stopping;
     int64_t housekept_ns;
     bool no_space;
+    struct pace pace;
     struct batch *filling;
     struct batch *writing; /* handed to the scribe; NULL: nothing is */
     struct batch *spare;   /* NULL while one is being written */
@@ -80,10 +82,20 @@ static void watch_space(struct commit_loop *loop)
     }
 }
 
+static uint64_t tickets_waiting(const struct commit_loop *loop)
+{
+    uint64_t waiting = 0;
+
+    for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
+        const struct lane_ring *ring = lanes_ring(loop->config.lanes, i);
+
+        waiting += ring == NULL ? 0 : es_ring_depth(&ring->reader);
+    }
+    return waiting;
+}
+
 static void keep_house(struct commit_loop *loop, int64_t now_ns)
 {
-    uint64_t depth = 0;
-
     if (now_ns - loop->housekept_ns < HOUSEKEEPING_INTERVAL_NS) {
         return;
     }
@@ -91,12 +103,7 @@ static void keep_house(struct commit_loop *loop, int64_t now_ns)
     lanes_check_faults(loop->config.lanes);
     lanes_tidy(loop->config.lanes);
     watch_space(loop);
-    for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
-        const struct lane_ring *ring = lanes_ring(loop->config.lanes, i);
-
-        depth += ring == NULL ? 0 : es_ring_depth(&ring->reader);
-    }
-    counter_set(&loop->config.counters->ring_depth, depth);
+    counter_set(&loop->config.counters->ring_depth, tickets_waiting(loop));
 }
 
 static void stop_on_failure(const struct commit_loop *loop, enum es_status status, const char *what)
@@ -134,6 +141,19 @@ static void begin_filling(struct commit_loop *loop, struct batch *batch)
     committer_begin_batch(loop->config.committer, batch);
 }
 
+static void limit_first_batch(struct commit_loop *loop)
+{
+    uint64_t waiting = tickets_waiting(loop);
+
+    if (waiting < BATCH_TRANSACTIONS_MAX) {
+        uint32_t share = pace_first_share(&loop->pace, (uint32_t)waiting);
+
+        if (share < waiting) {
+            loop->filling->answer_count_max = share;
+        }
+    }
+}
+
 /* Nothing is being written. A few events are written here and now, for handing
  * them over would take longer than it gains; more of them by the scribe. */
 static bool commit_first(struct commit_loop *loop)
@@ -142,6 +162,7 @@ static bool commit_first(struct commit_loop *loop)
     bool is_full = false;
 
     assert(loop->filling != NULL);
+    limit_first_batch(loop);
     if (!fill(loop, &is_full)) {
         begin_filling(loop, loop->filling);
         return is_full;
@@ -169,6 +190,7 @@ static void commit_next(struct commit_loop *loop)
     struct batch *written = loop->writing;
     struct scribe_outcome outcome;
     const char *what = "";
+    int64_t begun_ns = 0;
     bool is_full = false;
     bool has_next = fill(loop, &is_full);
 
@@ -178,7 +200,10 @@ static void commit_next(struct commit_loop *loop)
     if (has_next && outcome.status == ES_OK) {
         hand_over(loop);
     }
+    begun_ns = es_monotonic_ns();
     stop_on_failure(loop, committer_finish(loop->config.committer, written, &outcome, &what), what);
+    pace_note_write(&loop->pace, outcome.took_ns);
+    pace_note_work(&loop->pace, written->event_count, es_monotonic_ns() - begun_ns);
     if (loop->writing != NULL) {
         begin_filling(loop, written);
     } else {

@@ -61,6 +61,7 @@ struct scribe_outcome scribe_write(struct scribe *scribe, const struct batch *ba
                                    const struct log_point *previous)
 {
     struct scribe_outcome outcome = {.segment_begun = false};
+    int64_t begun_ns = es_monotonic_ns();
     struct iovec parts[LOG_BODY_PARTS_MAX];
     struct log_batch entry = {
         .previous = *previous, .parts = parts, .part_count = batch_body(batch, parts)};
@@ -72,6 +73,7 @@ struct scribe_outcome scribe_write(struct scribe *scribe, const struct batch *ba
     for (int i = 0; i < entry.part_count; i++) {
         counter_add(&scribe->config.counters->log_bytes, parts[i].iov_len);
     }
+    outcome.took_ns = es_monotonic_ns() - begun_ns;
     return outcome;
 }
 

@@ -29,6 +29,7 @@ struct scribe_config {
 struct scribe_outcome {
     enum es_status status; /* ES_E_*: unknown what was written; stop */
     bool segment_begun;    /* cut the store before this batch is applied: flusher.h */
+    int64_t took_ns;
 };
 
 ES_MUST_USE enum es_status scribe_new(const struct scribe_config *config,

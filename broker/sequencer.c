@@ -375,7 +375,7 @@ enum es_status sequencer_add(struct sequencer *sequencer, struct batch *batch,
     uint64_t revision = sequencer->last_revision;
     enum es_status status = ES_OK;
 
-    if (batch->answer_count == BATCH_TRANSACTIONS_MAX) {
+    if (batch->answer_count >= batch->answer_count_max) {
         return ES_FULL;
     }
     batch_mark(batch, &mark);
