@@ -28,7 +28,8 @@ struct fixture {
     struct es_ring rings[RING_COUNT];
     const struct es_ring *armed[RING_COUNT];
     struct es_doorbell doorbell;
-    uint32_t ring_index; /* which one a thread is to ring */
+    uint32_t ring_index;   /* which one a thread is to ring */
+    _Atomic bool has_work; /* what the ring is for */
 };
 
 static void bells_open(struct fixture *f)
@@ -125,6 +126,7 @@ static void *ring_when_sleeping(void *context)
     while (atomic_load(&f->doorbell.is_sleeping) == 0) {
         es_cpu_relax();
     }
+    atomic_store(&f->has_work, true);
     if (f->ring_index < RING_COUNT) {
         es_doorbell_ring(&f->rings[f->ring_index]);
     } else {
@@ -142,9 +144,14 @@ static void every_bell_and_the_brokers_own_word_wake(void **state)
     bells_open(&f);
     for (uint32_t i = 0; i < 50 * (RING_COUNT + 1); i++) {
         f.ring_index = i % (RING_COUNT + 1);
+        atomic_store(&f.has_work, false);
         assert_int_equal(pthread_create(&thread, NULL, ring_when_sleeping, &f), 0);
         es_doorbell_arm(&f.doorbell, f.armed, RING_COUNT);
-        assert_int_equal(es_doorbell_sleep(&f.doorbell, ES_DEADLINE_NEVER), ES_OK);
+        if (atomic_load(&f.has_work)) { /* whoever arms looks once more before it sleeps */
+            es_doorbell_disarm(&f.doorbell);
+        } else {
+            assert_int_equal(es_doorbell_sleep(&f.doorbell, ES_DEADLINE_NEVER), ES_OK);
+        }
         assert_int_equal(pthread_join(thread, NULL), 0);
     }
     bells_close(&f);
