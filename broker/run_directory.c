@@ -12,19 +12,21 @@
 
 static enum es_status make(const struct options *options, char why[DATA_WHY_BYTES])
 {
-    mode_t mode = options->group_given ? 0750 : 0700;
-
-    if (mkdir(options->run_path, mode) != 0) {
-        if (errno == EEXIST) {
-            return ES_OK;
-        }
+    if (mkdir(options->run_path, 0700) != 0 && errno != EEXIST) {
         return startup_explain(why, errno == EACCES ? ES_E_PERMISSION : ES_NOT_FOUND,
                                "cannot make the run directory %s (%s): make its parent, or give "
                                "--run DIR",
                                options->run_path, strerror(errno));
     }
-    if (options->group_given && (chown(options->run_path, (uid_t)-1, options->group) != 0 ||
-                                 chmod(options->run_path, mode) != 0)) {
+    return ES_OK;
+}
+
+/* The group may enter, also where the directory was there before. */
+static enum es_status give_to_group(const struct options *options,
+                                    const struct run_directory *directory, char why[DATA_WHY_BYTES])
+{
+    if (options->group_given && (fchown(directory->fd, (uid_t)-1, options->group) != 0 ||
+                                 fchmod(directory->fd, 0750) != 0)) {
         return startup_explain(why, ES_E_PERMISSION, "cannot give %s to the group: %s",
                                options->run_path, strerror(errno));
     }
@@ -93,6 +95,9 @@ enum es_status run_directory_open(const struct options *options,
     }
     if (status == ES_OK) {
         status = directory_check(options->run_path, &directory->fd, why);
+    }
+    if (status == ES_OK) {
+        status = give_to_group(options, directory, why);
     }
     if (status == ES_OK) {
         status = lock(options, directory, why);

@@ -185,7 +185,6 @@ struct es_outcome {
 };
 
 struct es_producer_options {
-    const char *name;       /* NULL: unnamed. Named producers are yet to come: ES_E_INVALID */
     uint32_t in_flight_max; /* 0: as many as the broker allows */
     bool ordered;           /* after a refusal the following ones are refused too, with
                                 ES_PREVIOUS_FAILED, until es_producer_resume_order() */

@@ -191,12 +191,6 @@ enum es_status es_producer_open(struct es_connection *connection,
     if (status != ES_OK) {
         return status;
     }
-    if (wanted->name != NULL) {
-        status = es_fail(connection, ES_E_INVALID,
-                         "named producers are not there yet: leave the name NULL");
-        es_connection_drop(connection);
-        return status;
-    }
     producer = es_handle_new(sizeof *producer);
     if (producer != NULL) {
         producer->flights = calloc(ES_CREDIT_COUNT_MAX, sizeof *producer->flights);

@@ -98,6 +98,19 @@ class Life(BrokerCase):
         # Other tests come and go meanwhile; those that were there with ours include ours.
         self.assertNotEqual([name for name in made if os.path.exists(f"/dev/shm/{name}")], made)
 
+    def test_a_group_may_enter_a_directory_that_was_there(self):
+        self.run_dir.mkdir(mode=0o700)
+        with open("/etc/group", encoding="utf-8") as groups:
+            mine = {os.getegid(), *os.getgroups()}
+            name, gid = next((line.split(":")[0], int(line.split(":")[2])) for line in groups
+                             if os.geteuid() == 0 or int(line.split(":")[2]) in mine)
+        broker = self.start("--group", name)
+        for path, mode in ((self.run_dir, 0o750), (self.run_dir / "control.sock", 0o660),
+                           (self.run_dir / "requests.sock", 0o660)):
+            self.assertEqual((path.stat().st_gid, path.stat().st_mode & 0o777), (gid, mode), path)
+        self.append(1)
+        self.stop(broker)
+
     def test_systemd_is_told(self):
         path = str(self.root / "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:

@@ -364,14 +364,12 @@ static void opening_says_what_the_broker_says(void **state)
 {
     struct client_fixture *f = *state;
     struct es_producer *producer = NULL;
-    const struct es_producer_options named = {.name = "loader"};
 
     fake_broker_refuse_attach(f->broker, ES_E_LIMIT);
     assert_int_equal(es_producer_open(f->connection, NULL, &producer), ES_E_LIMIT);
     assert_string_equal(es_connection_error(f->connection), "the fake broker refuses");
     assert_null(producer);
     fake_broker_refuse_attach(f->broker, ES_OK);
-    assert_int_equal(es_producer_open(f->connection, &named, &producer), ES_E_INVALID);
     fake_broker_stop(f->broker);
     f->broker = NULL;
     assert_int_equal(es_producer_open(f->connection, NULL, &producer), ES_E_UNREACHABLE);
