@@ -3,6 +3,7 @@
  * overlay over an empty store, and one over a RocksDB that is read-only and holds
  * something already.
  */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -72,6 +73,29 @@ static void a_cleared_batch_is_empty_and_can_be_used_again(void **state)
     fixture_apply(f);
     assert_null(fixture_get(f, NULL, STORE_KV, "not written"));
     assert_string_equal(fixture_get(f, NULL, STORE_KV, "written"), "y");
+}
+
+static size_t allocated_bytes(void)
+{
+    struct mallinfo2 now = mallinfo2();
+
+    return now.uordblks + now.hblkhd;
+}
+
+static void a_batch_used_again_takes_no_more_memory(void **state)
+{
+    struct store_fixture *f = *state;
+    static const uint8_t value[1024 * 1024];
+    size_t before = 0;
+
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(store_batch_put(f->batch, STORE_KV, (struct store_slice){"k", 1},
+                                         (struct store_slice){value, sizeof value}),
+                         ES_OK);
+        before = i == 0 ? allocated_bytes() : before;
+        store_batch_clear(f->batch);
+    }
+    assert_true(allocated_bytes() < before + 10 * sizeof value);
 }
 
 static void a_batch_refuses_impossible_keys_and_stays_as_it_was(void **state)
@@ -462,6 +486,7 @@ int main(void)
         TEST(families_do_not_see_each_other),
         TEST(a_later_operation_of_a_batch_wins),
         TEST(a_cleared_batch_is_empty_and_can_be_used_again),
+        TEST(a_batch_used_again_takes_no_more_memory),
         TEST(a_batch_refuses_impossible_keys_and_stays_as_it_was),
         TEST(a_large_value_comes_back_whole),
         TEST(an_event_is_never_written_twice),

@@ -327,6 +327,16 @@ static void reading_only_changes_no_byte_and_refuses_to_write(void **state)
     assert_int_equal(fingerprint(f), before);
 }
 
+static void rocksdbs_own_logs_lie_outside_of_the_store(void **state)
+{
+    struct store_fixture *f = *state;
+    char path[PATH_BYTES];
+
+    expect_reopen(f, STORE_READ_WRITE);
+    path_in_store(f, "LOG", path);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 /* ---- Refusals ---------------------------------------------------------------------- */
 
 static void where_there_is_no_store_none_is_opened(void **state)
@@ -531,6 +541,7 @@ int main(int argc, char **argv)
         TEST(events_stay_immutable_after_a_reopen),
         TEST(streams_spread_over_many_files_are_read_and_guarded_whole),
         TEST(reading_only_changes_no_byte_and_refuses_to_write),
+        TEST(rocksdbs_own_logs_lie_outside_of_the_store),
         TEST(where_there_is_no_store_none_is_opened),
         TEST(where_there_is_a_store_none_is_created),
         TEST(a_store_is_opened_for_writing_by_one_at_a_time),
