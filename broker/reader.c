@@ -202,11 +202,6 @@ struct store_snapshot *reader_snapshot(const struct reader *reader)
     return reader->snapshot;
 }
 
-struct store *reader_store(const struct reader *reader)
-{
-    return reader->store;
-}
-
 const char *reader_why(const struct reader *reader)
 {
     return reader->why;

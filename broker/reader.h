@@ -68,7 +68,6 @@ void reader_end(struct reader *reader);
 /* Between begin and end. */
 const struct reader_head *reader_head(const struct reader *reader);
 struct store_snapshot *reader_snapshot(const struct reader *reader);
-struct store *reader_store(const struct reader *reader);
 
 /* The last failure in words, "" if none; valid until the next call. */
 const char *reader_why(const struct reader *reader);

@@ -353,11 +353,6 @@ enum es_status es_question_wait(struct es_question *question, int64_t deadline_n
     }
 }
 
-bool es_question_is_open(const struct es_question *question)
-{
-    return question->state != QUESTION_IDLE;
-}
-
 int es_question_fd(const struct es_question *question)
 {
     return question->sock != NULL ? es_socket_fd(question->sock) : -1;

@@ -75,9 +75,6 @@ ES_MUST_USE enum es_status es_question_poll(struct es_question *question,
 ES_MUST_USE enum es_status es_question_wait(struct es_question *question, int64_t deadline_ns,
                                             struct es_answer *ret_answer);
 
-/* True between es_question_send() and the end of the question. */
-bool es_question_is_open(const struct es_question *question);
-
 /* Readable when es_question_poll() may have the reply; -1: no socket yet. */
 int es_question_fd(const struct es_question *question);
 
