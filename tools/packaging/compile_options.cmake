@@ -36,7 +36,7 @@ if(ES_FUZZ)
     add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 if(ES_COVERAGE)
-    add_compile_options(--coverage -O0)
+    add_compile_options(--coverage -fprofile-update=atomic -O0) # threads count too
     add_link_options(--coverage)
 endif()
 
