@@ -320,6 +320,20 @@ static void rocks_free(struct store *store)
     free(rocks);
 }
 
+/* Few shards: by default there would be 64, each too small for the index of one
+ * file, and the indexes of a store of many files would push each other out. */
+static rocksdb_cache_t *cache_new(uint64_t bytes)
+{
+    rocksdb_lru_cache_options_t *options = rocksdb_lru_cache_options_create();
+    rocksdb_cache_t *cache = NULL;
+
+    rocksdb_lru_cache_options_set_capacity(options, (size_t)bytes);
+    rocksdb_lru_cache_options_set_num_shard_bits(options, SETTINGS_CACHE_SHARD_BITS);
+    cache = rocksdb_cache_create_lru_opts(options);
+    rocksdb_lru_cache_options_destroy(options);
+    return cache;
+}
+
 static const struct store_operations rocks_operations = {
     .free = rocks_free,
     .apply = store_rocks_apply,
@@ -348,8 +362,8 @@ static struct rocks_store *rocks_new(const struct store_rocksdb_options *asked)
     }
     store_init(&rocks->store, &rocks_operations);
     rocks->read_only = asked->mode == STORE_READ_ONLY;
-    rocks->cache = rocksdb_cache_create_lru(asked->cache_bytes == 0 ? SETTINGS_CACHE_BYTES_DEFAULT
-                                                                    : asked->cache_bytes);
+    rocks->cache =
+        cache_new(asked->cache_bytes == 0 ? SETTINGS_CACHE_BYTES_DEFAULT : asked->cache_bytes);
     rocks->env = rocksdb_create_default_env();
     /* Merging files gives way to whoever commits; flushing, which the log waits for, does not. */
     rocksdb_env_lower_thread_pool_cpu_priority(rocks->env);

@@ -13,6 +13,11 @@
 #define SLICE_NS UINT64_C(100000000)
 #define FINDING_COUNT_MAX 1000 /* of one slice */
 
+/* It looks at everything once, some of it in another order than it lies. */
+enum {
+    CACHE_BYTES = 256 * 1024 * 1024
+};
+
 /* Everything that is open while it goes on. */
 struct offline {
     struct data_directory directory;
@@ -68,7 +73,8 @@ static enum es_status open_store(struct offline *offline)
     const struct store_rocksdb_options options = {.directory = offline->directory.store_path,
                                                   .logs_directory =
                                                       offline->directory.store_logs_path,
-                                                  .mode = STORE_READ_ONLY};
+                                                  .mode = STORE_READ_ONLY,
+                                                  .cache_bytes = CACHE_BYTES};
     char store_why_text[STORE_WHY_BYTES] = "";
     char log_why_text[LOG_WHY_BYTES] = "";
 
