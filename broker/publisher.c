@@ -116,7 +116,7 @@ void publisher_commit(struct publisher *publisher, const struct publication *pub
     pthread_mutex_unlock(&publisher->mutex);
 }
 
-/* On one of nng's threads. */
+/* On the thread of the transport. */
 static void on_subscribed(void *context)
 {
     struct publisher *publisher = context;
