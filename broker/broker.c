@@ -47,6 +47,7 @@ struct broker {
     struct broker_status status;
     struct requests *requests;
     pthread_t commit_thread;
+    struct es_geometry geometry; /* of shared memory: the options', or that of what was found */
     uint32_t transaction_bytes_max;
     char why[DATA_WHY_BYTES];
 };
@@ -91,7 +92,7 @@ static struct lanes_config lanes_config_of(const struct broker *broker, const ui
 
     memcpy(config.identity.store_id, store_id, sizeof config.identity.store_id);
     memcpy(config.identity.boot_id, boot_id, sizeof config.identity.boot_id);
-    config.identity.geometry = options->geometry;
+    config.identity.geometry = broker->geometry;
     config.identity.durability = options->syncs_commits ? ES_DURABILITY_FSYNC : ES_DURABILITY_OS;
     config.identity.broker_pid = (uint32_t)getpid();
     config.identity.broker_start_time = process_start_time(getpid());
@@ -109,7 +110,7 @@ static void look(void *context, const uint8_t *store_id, const uint8_t *boot_id,
 
 static enum es_status make_batches(struct broker *broker, const struct log_geometry *geometry)
 {
-    uint32_t record_max = broker->options->geometry.payload_bytes_max;
+    uint32_t record_max = broker->geometry.payload_bytes_max;
     uint32_t batch_max = 0;
 
     for (int i = 0; i < COMMIT_LOOP_BATCHES; i++) {
@@ -125,16 +126,32 @@ static enum es_status make_batches(struct broker *broker, const struct log_geome
     return ES_OK;
 }
 
+/* Records that a former broker has not taken must be read as they were written. */
+static void keep_geometry(struct broker *broker, const struct es_geometry *found)
+{
+    if (memcmp(&broker->geometry, found, sizeof *found) != 0) {
+        log_warning("producers are attached to %u slots and lanes of %u bytes: these stay until a "
+                    "stop without producers",
+                    found->slot_count, found->arena_bytes);
+        broker->geometry = *found;
+    }
+}
+
 /* Shared memory, while the store's history stands still. */
 static enum es_status open_lanes(void *context, const struct startup *startup)
 {
     struct broker *broker = context;
-    struct lanes_config config = lanes_config_of(broker, startup->state.store_id, startup->boot_id);
+    struct lanes_config config;
     struct es_control_head head = {.batch_number = startup->end.batch_number,
                                    .commit_number = startup->end.commit_number,
                                    .durable_position = startup->end.position};
-    enum es_status status = make_batches(broker, &log_origin(startup->log)->geometry);
+    enum es_status status = ES_OK;
 
+    if (startup->remains.is_usable) {
+        keep_geometry(broker, &startup->remains.identity.geometry);
+    }
+    config = lanes_config_of(broker, startup->state.store_id, startup->boot_id);
+    status = make_batches(broker, &log_origin(startup->log)->geometry);
     if (status != ES_OK) {
         return status;
     }
@@ -218,7 +235,7 @@ static enum es_status make_commit_path(struct broker *broker)
     struct startup *startup = &broker->startup;
     struct drain_config drain = {.lanes = broker->lanes,
                                  .counters = &broker->counters,
-                                 .record_bytes_max = broker->options->geometry.record_bytes_max};
+                                 .record_bytes_max = broker->geometry.record_bytes_max};
     struct flusher_config flusher = {startup->store, startup->log, &broker->counters, fail};
     struct witness_config witness = {startup->anchor, startup->log, !broker->options->syncs_commits,
                                      fail};
@@ -463,6 +480,7 @@ int broker_run(const struct options *options)
         return EX_TEMPFAIL;
     }
     broker->options = options;
+    broker->geometry = options->geometry;
     broker->run.fd = broker->run.lock_fd = broker->run.segments_fd = -1;
     broker->startup.directory.fd = broker->startup.directory.lock_fd = -1;
     logger_set_level(options->log_level);

@@ -33,6 +33,19 @@ static uint64_t random_id(void)
     return id;
 }
 
+/* Records may lie in it that nobody has taken yet. */
+static bool has_lanes(const struct es_control *control)
+{
+    struct es_control_lane entry;
+
+    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
+        if (es_control_lane(control, i, &entry) == ES_OK) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void lanes_look(int directory_fd, const struct lanes_config *config,
                 struct lanes_remains *ret_remains)
 {
@@ -54,10 +67,13 @@ void lanes_look(int directory_fd, const struct lanes_config *config,
         struct es_control_identity *found = &ret_remains->identity;
 
         es_control_identity(&control, found);
-        ret_remains->is_usable =
+        ret_remains->is_witness =
             memcmp(found->store_id, want->store_id, sizeof want->store_id) == 0 &&
-            memcmp(found->boot_id, want->boot_id, sizeof want->boot_id) == 0 &&
-            memcmp(&found->geometry, &want->geometry, sizeof want->geometry) == 0;
+            memcmp(found->boot_id, want->boot_id, sizeof want->boot_id) == 0;
+        ret_remains->is_usable =
+            ret_remains->is_witness &&
+            (memcmp(&found->geometry, &want->geometry, sizeof want->geometry) == 0 ||
+             has_lanes(&control));
     }
     es_segment_unmap(&segment);
 }

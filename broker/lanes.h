@@ -74,7 +74,8 @@ struct lanes_config {
 
 /* What a former broker has left in the segment directory. */
 struct lanes_remains {
-    bool is_usable; /* same store, boot, layout and geometry */
+    bool is_witness; /* same store, boot and layout: what its head says was durable */
+    bool is_usable;  /* besides, its geometry is the wanted one, or lanes are in use */
     struct es_control_identity identity;
     struct es_control_head head;
 };
@@ -91,7 +92,8 @@ ES_MUST_USE enum es_status lanes_new(const struct lanes_config *config,
                                      const struct es_control_head *head, struct lanes **ret_lanes);
 
 /*
- * Takes over what a former broker left. 'ahead' holds, for each ring and lane
+ * Takes over what a former broker left; the geometry of 'config' must be that of the
+ * remains, whatever was wanted. 'ahead' holds, for each ring and lane
  * that batches after remains->head have touched, how far they came. Lanes and
  * rings that cannot be believed are given up and logged; the others go on.
  */

@@ -182,7 +182,7 @@ static enum es_status compare_witnesses(struct checking *checking)
     if (!agrees(anchor->batch_number, anchor->store_hash, point)) {
         checking->witness = "the anchor";
     }
-    if (checking->remains->is_usable &&
+    if (checking->remains->is_witness &&
         !agrees(checking->remains->head.batch_number, checking->remains->head.store_hash, point)) {
         checking->witness = "the control page of the running system";
     }
@@ -227,7 +227,7 @@ static uint64_t durable_floor(const struct checking *checking)
 {
     uint64_t floor = checking->finding->anchor.batch_number;
 
-    if (checking->remains->is_usable && checking->remains->head.batch_number > floor) {
+    if (checking->remains->is_witness && checking->remains->head.batch_number > floor) {
         floor = checking->remains->head.batch_number;
     }
     return floor;
@@ -238,7 +238,7 @@ static enum es_status explain_shorter(struct checking *checking)
     const struct startup_finding *finding = checking->finding;
     uint64_t known = finding->anchor.position;
 
-    if (checking->remains->is_usable && checking->remains->head.durable_position > known) {
+    if (checking->remains->is_witness && checking->remains->head.durable_position > known) {
         known = checking->remains->head.durable_position;
     }
     if (known > finding->end.position) {

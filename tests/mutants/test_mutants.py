@@ -96,7 +96,7 @@ MUTANTS = [
      "    uint64_t floor = 0;\n",
      ["test_startup"]),
     ("the control page is no witness", "broker/startup_check.c",
-     "    if (checking->remains->is_usable && checking->remains->head.batch_number > floor) {\n",
+     "    if (checking->remains->is_witness && checking->remains->head.batch_number > floor) {\n",
      "    if (false) {\n",
      ["test_startup"]),
     ("the flushed batch is not looked for", "broker/startup_check.c",

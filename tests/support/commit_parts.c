@@ -83,11 +83,15 @@ static void wake_nobody(void *context)
 static enum es_status take_over(void *context, const struct startup *startup)
 {
     struct commit_parts *parts = context;
-    struct lanes_config config = lanes_config_of(parts, startup->state.store_id, startup->boot_id);
+    struct lanes_config config;
     struct es_control_head head = {.batch_number = startup->end.batch_number,
                                    .commit_number = startup->end.commit_number,
                                    .durable_position = startup->end.position};
 
+    if (startup->remains.is_usable) {
+        parts->geometry = startup->remains.identity.geometry;
+    }
+    config = lanes_config_of(parts, startup->state.store_id, startup->boot_id);
     memcpy(head.store_hash, startup->end.store_hash, sizeof head.store_hash);
     config.identity.start_number = startup->state.start_number;
     config.identity.epoch = startup->state.epoch;

@@ -113,6 +113,38 @@ static void a_killed_broker_goes_on_where_it_was(void **state)
     parts_detach(&producer);
 }
 
+/* What lies in the lanes was written for the sizes of then. */
+static void other_sizes_wait_until_the_lanes_are_given_back(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+    struct es_geometry found = parts->geometry;
+    struct es_lane_result result;
+
+    parts_attach(parts, &producer);
+    append(parts, &producer, 3);
+    assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 3, true), ES_OK);
+    commit_parts_drop(parts);
+
+    assert_int_equal(
+        es_geometry_make(found.slot_count * 2, ES_ARENA_BYTES_MIN * 2, &parts->geometry), ES_OK);
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    assert_int_equal(parts->geometry.slot_count, found.slot_count);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    assert_int_equal(es_lane_collect(&producer.writer, &result), ES_OK);
+    assert_int_equal(result.position, 4);
+
+    es_lane_close(&producer.writer);
+    parts_detach(&producer);
+    lanes_tidy(parts->lanes);
+    commit_parts_drop(parts);
+    assert_int_equal(es_geometry_make(found.slot_count * 2, ES_ARENA_BYTES_MIN, &parts->geometry),
+                     ES_OK);
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    assert_int_equal(parts->geometry.slot_count, found.slot_count * 2);
+    assert_int_equal(parts->startup.end.position, 4);
+}
+
 static void a_start_may_itself_be_cut_short(void **state)
 {
     struct commit_parts *parts = *state;
@@ -358,12 +390,39 @@ static void a_torn_tail_is_damage_only_where_somebody_vouches_for_it(void **stat
     parts_detach(&producer);
 }
 
+/* Whatever sizes are wanted now: it still says what was durable. */
+static void a_control_page_of_other_sizes_is_a_witness(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+    uint8_t zeros[40] = {0};
+    char log_path[512];
+    uint32_t slot_count = parts->geometry.slot_count;
+
+    parts_attach(parts, &producer);
+    append(parts, &producer, 4);
+    copy(parts, "data/anchor", "anchor-of-4");
+    append(parts, &producer, 1);
+    es_lane_close(&producer.writer);
+    parts_detach(&producer);
+    lanes_tidy(parts->lanes);
+    commit_parts_drop(parts);
+    path_of(parts, "data/log/segment-01", log_path);
+    overwrite(parts, "data/log/segment-01", last_byte(log_path) - 40, zeros, sizeof zeros);
+    copy(parts, "anchor-of-4", "data/anchor");
+    assert_int_equal(es_geometry_make(slot_count * 2, ES_ARENA_BYTES_MIN, &parts->geometry), ES_OK);
+
+    assert_refused(parts, ES_E_CORRUPT, "positions 5 to 5");
+}
+
 #define STARTUP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STARTUP_TEST(a_killed_broker_goes_on_where_it_was),
+        STARTUP_TEST(other_sizes_wait_until_the_lanes_are_given_back),
+        STARTUP_TEST(a_control_page_of_other_sizes_is_a_witness),
         STARTUP_TEST(a_start_may_itself_be_cut_short),
         STARTUP_TEST(an_older_copy_is_refused),
         STARTUP_TEST(files_of_different_times_are_refused),
