@@ -13,6 +13,7 @@
 
 #include "shm/codec/cursor.h"
 #include "shm/crc32c.h"
+#include "shm/probe.h"
 
 enum {
     ANCHOR_FORMAT = 1,
@@ -107,11 +108,13 @@ static enum es_status slot_write(struct anchor *anchor, const struct anchor_stat
 
     slot_encode(state, revision, slot);
     status = disk_write(anchor->file, revision % SLOT_COUNT * SLOT_STRIDE, &part, 1);
+    ES_PROBE(anchor_written);
     if (status == ES_OK) {
         status = disk_sync(anchor->file);
     }
     if (status == ES_OK) {
         anchor->revision = revision;
+        ES_PROBE(anchor_synced);
     }
     return status;
 }

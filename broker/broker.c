@@ -23,6 +23,7 @@
 #include "broker/startup.h"
 #include "shm/codec/hash.h"
 #include "shm/fault.h"
+#include "shm/probe.h"
 
 /* All parts, in the order in which they are made; taken apart in reverse. */
 struct broker {
@@ -341,8 +342,10 @@ static enum es_status assemble(struct broker *broker)
 
     status = status != ES_OK ? status : open_store(broker);
     status = status != ES_OK ? status : open_sockets(broker);
+    ES_PROBE(start_sockets_open);
     status = status != ES_OK ? status : make_commit_path(broker);
     status = status != ES_OK ? status : make_control(broker);
+    ES_PROBE(start_control_open);
     return status;
 }
 
@@ -356,6 +359,7 @@ static enum es_status end_cleanly(struct broker *broker)
 
     commit_loop_stop(broker->loop);
     pthread_join(broker->commit_thread, NULL);
+    ES_PROBE(stop_committed);
     transport_stop(broker->transport);
     inbox_close(broker->inbox);
     if (broker->requests != NULL) { /* where they could not be made, this is why it ends */
@@ -363,26 +367,32 @@ static enum es_status end_cleanly(struct broker *broker)
     }
     publisher_stop(broker->publisher);
     flusher_wait(broker->flusher);
+    ES_PROBE(stop_published);
     end = committer_end(broker->committer);
     point.batch_number = end->batch_number;
     memcpy(point.store_hash, end->store_hash, sizeof point.store_hash);
     status = log_sync(broker->startup.log);
     if (status == ES_OK) {
         status = store_flush_all(broker->startup.store);
+        ES_PROBE(stop_store_flushed);
     }
     if (status == ES_OK) {
         status = log_mark_flushed(broker->startup.log, &point);
+        ES_PROBE(stop_log_marked);
     }
     if (status == ES_OK) {
         witness_note(broker->witness, end->batch_number, end->commit_number, end->position,
                      end->store_hash);
         status = witness_stop_clean(broker->witness);
+        ES_PROBE(stop_anchor_clean);
     }
     if (status != ES_OK) {
         stop_at_once("a clean end", es_status_text(status));
     }
     lanes_set_state(broker->lanes, ES_BROKER_STOPPED);
+    ES_PROBE(stop_page_stopped);
     lanes_remove_if_unused(broker->lanes);
+    ES_PROBE(stop_memory_removed);
     return status;
 }
 
@@ -428,6 +438,7 @@ static enum es_status serve(struct broker *broker)
     status = make_questions(broker);
     if (status == ES_OK) {
         announce(broker);
+        ES_PROBE(start_announced);
         control_run(broker->control);
         sd_notify(0, "STOPPING=1");
     }

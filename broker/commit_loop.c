@@ -10,6 +10,7 @@
 #include "broker/pace.h"
 #include "shm/doorbell.h"
 #include "shm/futex.h"
+#include "shm/probe.h"
 
 struct commit_loop {
     struct commit_loop_config config;
@@ -61,6 +62,7 @@ static void set_serving(struct commit_loop *loop, bool no_space)
     loop->no_space = no_space;
     sequencer_set_no_space(loop->config.sequencer, no_space);
     lanes_set_state(loop->config.lanes, no_space ? ES_BROKER_READ_ONLY : ES_BROKER_SERVING);
+    ES_PROBE(start_page_serving);
 }
 
 /* Below the reserve nothing is added; as soon as there is room again, it is. */
@@ -273,6 +275,7 @@ static void commit_the_rest(struct commit_loop *loop)
     const char *what = "";
 
     lanes_set_state(loop->config.lanes, ES_BROKER_STOPPING);
+    ES_PROBE(stop_page_stopping);
     while ((commit_once(loop) || lanes_backlog(loop->config.lanes) > 0) &&
            es_monotonic_ns() < until_ns) {
         sched_yield();

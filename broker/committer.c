@@ -23,6 +23,7 @@
 
 #include "broker/apply.h"
 #include "shm/futex.h"
+#include "shm/probe.h"
 
 struct committer {
     struct committer_config config;
@@ -94,6 +95,7 @@ static void stage_results(const struct batch *batch)
 
         if (answer->lane != NULL) {
             es_lane_stage(&answer->lane->reader, &answer->result);
+            ES_PROBE(commit_result_staged);
         }
     }
 }
@@ -142,6 +144,7 @@ static void answer_requests(struct committer *committer, const struct batch *bat
         if (submission != NULL) {
             submission->result = batch->answers[i].result;
             inbox_answer(committer->config.inbox, submission);
+            ES_PROBE(commit_request_answered);
         }
     }
 }
@@ -177,6 +180,7 @@ static void publish(struct committer *committer, const struct batch *batch)
         };
     }
     committer->config.publish(committer->config.publish_context, &publication);
+    ES_PROBE(commit_published);
 }
 
 static void count(struct committer *committer, const struct batch *batch)
@@ -214,6 +218,7 @@ enum es_status committer_seal(struct committer *committer, struct batch *batch,
         return status;
     }
     stage_results(batch);
+    ES_PROBE(commit_staged);
     ret_previous->batch_number = committer->sealed.batch_number;
     memcpy(ret_previous->store_hash, committer->sealed.store_hash, ES_HASH_SIZE);
     move_past(&committer->sealed, batch);
@@ -241,6 +246,7 @@ enum es_status committer_finish(struct committer *committer, struct batch *batch
     *ret_what = "writing the commit log";
     if (status == ES_OK && outcome->segment_begun) {
         status = cut_store(committer);
+        ES_PROBE(commit_store_cut);
     }
     if (status != ES_OK) {
         return status;
@@ -250,10 +256,13 @@ enum es_status committer_finish(struct committer *committer, struct batch *batch
     if (status != ES_OK) {
         return status;
     }
+    ES_PROBE(commit_applied);
     move_past(&committer->end, batch);
     write_control_page(committer, batch);
     lanes_free_slots(lanes, &batch->progress);
+    ES_PROBE(commit_slots_freed);
     lanes_acknowledge(lanes, &batch->progress);
+    ES_PROBE(commit_acknowledged);
     answer_requests(committer, batch);
     publish(committer, batch);
     if (batch->commit_number != 0) { /* a batch without one was not synced: scribe.h */

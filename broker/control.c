@@ -19,6 +19,7 @@
 #include "broker/process.h"
 #include "broker/socket_file.h"
 #include "shm/codec/attach.h"
+#include "shm/probe.h"
 
 enum {
     CONNECTIONS_MAX = 512,
@@ -352,6 +353,7 @@ static enum es_status serve_attach(struct control *control, struct connection *c
         return reply(connection, status, made) ? ES_OK : ES_E_CLOSED;
     }
     connection->is_attached = reply(connection, ES_OK, made);
+    ES_PROBE(attach_reply_sent);
     close(made->control_fd);
     close(made->ring_fd);
     close(made->lane_fd);

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shm/probe.h"
+
 #define LOCK_NAME "lock"
 
 enum {
@@ -251,6 +253,7 @@ enum es_status data_directory_begin_creation(struct data_directory *directory,
         return explain(why, status_of_errno(), "cannot make directories in %s: %s", directory->path,
                        strerror(errno));
     }
+    ES_PROBE(creation_marked);
     return ES_OK;
 }
 

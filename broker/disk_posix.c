@@ -16,6 +16,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "shm/probe.h"
+
 enum {
     ZERO_CHUNK_BYTES = 256 * 1024,
     WRITES_PER_CALL_MAX = 1024
@@ -200,12 +202,14 @@ static enum es_status posix_create(struct disk *disk, const char *name, uint64_t
         return status_of_errno();
     }
     status = file_new(disk, descriptor, &file);
+    ES_PROBE(disk_file_named);
     if (status != ES_OK) {
         close(descriptor);
         unlinkat(directory, name, 0);
         return status;
     }
     status = fill_with_zeros(file, size_bytes);
+    ES_PROBE(disk_file_filled);
     if (status == ES_OK) {
         *ret_file = file;
     } else {

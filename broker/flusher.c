@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "shm/futex.h"
+#include "shm/probe.h"
 
 struct flusher {
     struct flusher_config config;
@@ -23,6 +24,7 @@ static void flush(struct flusher *flusher, const struct log_point *point)
     if (store_flush_wait(flusher->config.store) != ES_OK) {
         flusher->config.failed("flushing the store", store_why(flusher->config.store));
     }
+    ES_PROBE(flush_store_flushed);
     if (log_mark_flushed(flusher->config.log, point) != ES_OK) {
         flusher->config.failed("marking the log as flushed", log_why(flusher->config.log));
     }

@@ -12,6 +12,7 @@
 #include "broker/lanes_state.h"
 #include "broker/logger.h"
 #include "shm/fault.h"
+#include "shm/probe.h"
 
 enum {
     ATTACH_COUNT_MAX = (1 << 24) - 1, /* what fits between start number and index */
@@ -109,6 +110,7 @@ enum es_status lanes_new(const struct lanes_config *config, const struct es_cont
         return status;
     }
     es_control_format(&lanes->control, &lanes->control_segment, &lanes->identity, head);
+    ES_PROBE(memory_page_made);
     *ret_lanes = lanes;
     return ES_OK;
 }
@@ -157,6 +159,7 @@ static void take_over_ring(struct lanes *lanes, uint32_t index, const struct es_
         return;
     }
     es_control_set_cursor(&lanes->control, index, cursor);
+    ES_PROBE(take_over_ring_done);
     ring->is_open = true;
     ring->index = index;
     ring->uid = entry.uid;
@@ -225,6 +228,7 @@ static void take_over_lane(struct lanes *lanes, uint32_t index, const struct es_
         return;
     }
     es_control_advance_lane(&lanes->control, index, entry.last_sequence, entry.next_offset);
+    ES_PROBE(take_over_lane_done);
     fill_lane(lanes, index, &entry);
     lane->order_broken = es_lane_order_was_broken(&lane->reader);
 }
@@ -308,6 +312,7 @@ static enum es_status make_ring(struct lanes *lanes, uint32_t index, uint32_t ui
         return status;
     }
     es_ring_format(&ring->segment, entry.ring_id, slot_count);
+    ES_PROBE(attach_ring_made);
     status = es_ring_reader_attach(&ring->reader, &ring->segment, entry.ring_id, slot_count, 0);
     if (status == ES_OK) {
         status = es_fault_watch(&ring->segment, &ring->fault_index);
@@ -389,6 +394,7 @@ static enum es_status make_lane(struct lanes *lanes, const struct es_control_lan
     }
     es_lane_format(&lane->segment, entry->incarnation, geometry->arena_bytes,
                    geometry->credit_count);
+    ES_PROBE(attach_lane_made);
     status = es_lane_reader_attach(&lane->reader, &lane->segment, entry->incarnation,
                                    geometry->arena_bytes, geometry->credit_count, 0, 0);
     if (status == ES_OK) {
@@ -400,6 +406,7 @@ static enum es_status make_lane(struct lanes *lanes, const struct es_control_lan
     }
     fill_lane(lanes, index, entry);
     es_control_set_lane(&lanes->control, index, entry);
+    ES_PROBE(attach_entry_set);
     return ES_OK;
 }
 

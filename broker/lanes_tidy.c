@@ -5,6 +5,7 @@
 #include "broker/lanes_state.h"
 #include "broker/logger.h"
 #include "shm/fault.h"
+#include "shm/probe.h"
 
 void lanes_evict(struct lanes *lanes, struct lane *lane)
 {
@@ -12,6 +13,7 @@ void lanes_evict(struct lanes *lanes, struct lane *lane)
                 lane->uid, lane->name,
                 lane->reader.evicted_why != NULL ? lane->reader.evicted_why : "unknown");
     counter_add(&lanes->counters->lanes_evicted, 1);
+    ES_PROBE(lane_evicted);
 }
 
 void lanes_give_up_ring(struct lanes *lanes, struct lane_ring *ring)
@@ -61,6 +63,7 @@ static void release(struct lanes *lanes, struct lane *lane)
     char name[LANES_FILE_NAME_BYTES];
 
     lanes_close_entry(lanes, lane->index);
+    ES_PROBE(tidy_entry_closed);
     lanes_lane_name(lane->index, name);
     es_fault_forget(lane->fault_index);
     es_segment_unmap(&lane->segment);
@@ -73,6 +76,7 @@ static void release(struct lanes *lanes, struct lane *lane)
     }
     lane->ring->lane_count--;
     lane->is_open = false;
+    ES_PROBE(tidy_lane_free);
     counter_set(&lanes->counters->lanes_attached,
                 counter_get(&lanes->counters->lanes_attached) - 1);
 }

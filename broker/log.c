@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "broker/log_state.h"
+#include "shm/probe.h"
 
 void log_file_name(uint32_t index, char ret_name[DISK_NAME_MAX])
 {
@@ -43,12 +44,14 @@ enum es_status log_header_write(struct log_file *file, const struct log_segment_
     next.revision = file->header.revision + 1;
     log_segment_header_encode(&next, slot);
     status = disk_write(file->file, log_header_slot_offset(next.revision), &part, 1);
+    ES_PROBE(log_header_written);
     if (status == ES_OK) {
         status = disk_sync(file->file);
     }
     if (status == ES_OK) {
         file->header = next;
         file->state = LOG_FILE_VALID;
+        ES_PROBE(log_header_synced);
     }
     return status;
 }
@@ -95,6 +98,7 @@ static enum es_status create_files(struct disk *disk, const struct log_geometry 
         log_file_name(i, name);
         status = disk_create(disk, name, geometry->segment_bytes, &file);
         disk_close(file);
+        ES_PROBE(log_file_made);
     }
     if (status == ES_OK) {
         status = disk_sync_directory(disk);

@@ -20,6 +20,7 @@
 
 #include "broker/log_state.h"
 #include "shm/crc32c.h"
+#include "shm/probe.h"
 
 enum {
     WINDOW_BYTES = 1024 * 1024
@@ -370,10 +371,12 @@ static enum es_status settle_tail(struct replay *replay)
             part.iov_base = (void *)(uintptr_t)bytes;
             status = disk_write(file->file, offset, &part, 1);
             offset += log_record_stride(header.body_bytes);
+            ES_PROBE(log_tail_rewritten);
         }
     }
     if (status == ES_OK) {
         status = disk_sync(file->file);
+        ES_PROBE(log_tail_synced);
     }
     return status == ES_EMPTY ? ES_E_IO : status; /* it was there a moment ago */
 }

@@ -16,6 +16,7 @@
 
 #include "broker/log_state.h"
 #include "shm/crc32c.h"
+#include "shm/probe.h"
 
 static bool is_writing(const struct log *log)
 {
@@ -42,6 +43,7 @@ static enum es_status sync_newest(struct log *log)
     if (status != ES_OK) {
         return log_fail(log, status, "sync", index);
     }
+    ES_PROBE(log_synced);
     /* Whatever lies in older segments was synced when this one began. */
     pthread_mutex_lock(&log->state_lock);
     if (log->durable_batch < last_batch) {
@@ -118,6 +120,7 @@ static enum es_status begin_segment(struct log *log, uint32_t index,
     pthread_mutex_lock(&log->state_lock);
     log->newest = index;
     pthread_mutex_unlock(&log->state_lock);
+    ES_PROBE(log_segment_begun);
     return ES_OK;
 }
 
@@ -134,6 +137,7 @@ static enum es_status write_flushed(struct log *log, const struct log_point *poi
         return log_fail(log, status, "write of the flushed mark", log->newest);
     }
     log->flushed = *point;
+    ES_PROBE(log_flushed_marked);
     return ES_OK;
 }
 
@@ -217,6 +221,7 @@ static enum es_status write_record(struct log *log, const struct log_batch *batc
     if (status != ES_OK) {
         return log_fail(log, status, "write of a record", log->newest);
     }
+    ES_PROBE(log_record_written);
     log->offset += log_record_stride(record->body_bytes);
     return ES_OK;
 }

@@ -11,6 +11,7 @@
 #include "broker/limits.h"
 #include "broker/logger.h"
 #include "broker/outgoing.h"
+#include "shm/probe.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 
@@ -134,6 +135,7 @@ static void send_events(void *context, const void *bytes, size_t size, uint32_t 
     struct publisher *publisher = context;
 
     if (transport_publish(publisher->transport, bytes, size) == ES_OK) {
+        ES_PROBE(publish_events_sent);
         counter_add(&publisher->counters->published_messages, 1);
         counter_add(&publisher->counters->published_events, event_count);
     }
@@ -169,6 +171,7 @@ static void send_heartbeat(struct publisher *publisher, uint64_t now)
     if (es_pack_finish(&pack, &size) == ES_OK &&
         transport_publish(publisher->transport, publisher->beat, size) == ES_OK) {
         counter_add(&publisher->counters->heartbeats, 1);
+        ES_PROBE(publish_heartbeat_sent);
     }
     counter_set(&publisher->counters->subscribers,
                 transport_subscriber_count(publisher->transport));

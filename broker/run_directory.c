@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "broker/startup_check.h"
+#include "shm/probe.h"
 
 #define LOCK_NAME "esbroker.lock"
 
@@ -102,6 +103,7 @@ enum es_status run_directory_open(const struct options *options,
     if (status == ES_OK) {
         status = lock(options, directory, why);
     }
+    ES_PROBE(run_directory_locked);
     if (status == ES_OK) {
         status = es_segment_directory(options->run_path, true, group, &directory->segments_fd,
                                       directory->segments_path);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "shm/futex.h"
+#include "shm/probe.h"
 
 enum turn {
     TURN_IDLE,
@@ -70,6 +71,7 @@ struct scribe_outcome scribe_write(struct scribe *scribe, const struct batch *ba
     if (outcome.status == ES_OK) {
         outcome.status = sync_log(scribe, batch);
     }
+    ES_PROBE(commit_logged);
     for (int i = 0; i < entry.part_count; i++) {
         counter_add(&scribe->config.counters->log_bytes, parts[i].iov_len);
     }

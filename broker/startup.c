@@ -13,6 +13,7 @@
 #include "shm/codec/hash.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
+#include "shm/probe.h"
 
 /* Reads /proc/sys/kernel/random/boot_id: 32 digits and dashes. */
 static enum es_status read_boot_id(uint8_t ret_boot_id[ANCHOR_BOOT_ID_BYTES])
@@ -115,6 +116,7 @@ static enum es_status write_identity(struct startup *startup, const struct es_ep
         status = store_flush_all(startup->store);
     }
     store_batch_free(writes);
+    ES_PROBE(creation_identity_flushed);
     return status;
 }
 
@@ -141,6 +143,7 @@ static enum es_status create_contents(struct startup *startup,
         memcpy(identity.store_id, startup->state.store_id, sizeof identity.store_id);
         memcpy(start.store_hash, startup->state.store_hash, sizeof start.store_hash);
         status = log_create(directory->log_disk, &identity, &options->geometry, &start);
+        ES_PROBE(creation_log_made);
     }
     if (status == ES_OK) {
         status = log_open(directory->log_disk, DISK_READ_WRITE, log_why_text, &startup->log);
@@ -148,9 +151,11 @@ static enum es_status create_contents(struct startup *startup,
     if (status == ES_OK) {
         status =
             anchor_create(directory->disk, DATA_ANCHOR_NAME, &startup->state, &startup->anchor);
+        ES_PROBE(creation_anchor_made);
     }
     if (status == ES_OK) {
         status = data_directory_end_creation(directory);
+        ES_PROBE(creation_ended);
     }
     if (status != ES_OK) {
         startup_explain(why, status,
@@ -234,6 +239,7 @@ static enum es_status replay_record(void *context, const struct log_record *reco
     }
     heads_set_applied(startup->heads, startup->end.batch_number);
     startup->replayed_batches++;
+    ES_PROBE(start_record_replayed);
     if (startup->remains.is_usable && last.batch_number > startup->remains.head.batch_number) {
         note_ahead(&startup->ahead, &last);
     }
@@ -256,7 +262,9 @@ static enum es_status replay(struct startup *startup, char why[DATA_WHY_BYTES])
     if (status == ES_OK) {
         /* The page cache may hold what a sync that failed never wrote: from here
          * on nothing depends on the old segments any more. */
+        ES_PROBE(start_log_replayed);
         status = store_flush_all(startup->store);
+        ES_PROBE(start_store_flushed);
     }
     if (status != ES_OK) {
         startup_explain(why, status,
@@ -323,6 +331,7 @@ static enum es_status open_for_writing(struct startup *startup,
     if (status == ES_OK) {
         status = anchor_open(directory->disk, DATA_ANCHOR_NAME, DISK_READ_WRITE, &startup->state,
                              &startup->anchor);
+        ES_PROBE(start_log_opened);
     }
     if (status != ES_OK) {
         return startup_explain(why, status, "cannot open %s for writing: %s %s", directory->path,
@@ -334,6 +343,7 @@ static enum es_status open_for_writing(struct startup *startup,
         return status;
     }
     startup->end = finding->flushed;
+    ES_PROBE(start_store_opened);
     status = heads_new(startup->store, counters, HEADS_CACHED_MAX, &startup->heads);
     if (status != ES_OK) {
         return startup_explain(why, status, "not enough memory");
@@ -370,16 +380,19 @@ static enum es_status begin(struct startup *startup, const struct startup_option
     if (status != ES_OK) {
         return status;
     }
+    ES_PROBE(start_memory_taken_over);
     status = log_begin(startup->log, startup->state.epoch, &point);
     if (status != ES_OK) {
         return startup_explain(why, status, "cannot begin a segment of the commit log: %s",
                                log_why(startup->log));
     }
+    ES_PROBE(start_log_begun);
     status = anchor_write(startup->anchor, &startup->state);
     if (status != ES_OK) {
         return startup_explain(why, status, "cannot write the anchor of %s: %s",
                                startup->directory.path, strerror(errno));
     }
+    ES_PROBE(start_anchor_written);
     return ES_OK;
 }
 
@@ -409,6 +422,7 @@ enum es_status startup_open(const struct startup_options *options, struct counte
     if (status != ES_OK) {
         return status;
     }
+    ES_PROBE(start_data_locked);
     if (options->in_memory && data_directory_has(&startup->directory, "rocksdb")) {
         status = startup_explain(why, ES_E_EXISTS,
                                  "%s holds a store on disk: name another "
@@ -425,6 +439,7 @@ enum es_status startup_open(const struct startup_options *options, struct counte
     } else {
         status = startup_check(&startup->directory, options, startup->boot_id, counters,
                                &startup->remains, &finding, why);
+        ES_PROBE(start_checked);
         if (status == ES_OK) {
             status = open_for_writing(startup, options, &finding, counters, why);
         }

@@ -9,6 +9,7 @@
 
 #include "shm/codec/attach.h"
 #include "shm/futex.h"
+#include "shm/probe.h"
 
 #define DESCRIPTOR_COUNT 3u
 #define DESCRIPTOR_COUNT_MAX 16u /* a hostile peer may send more; all are closed */
@@ -227,13 +228,16 @@ enum es_status es_attachment_open(struct es_connection *connection, int64_t dead
     status = es_connection_control_socket(connection, &ret_attachment->socket_fd);
     if (status == ES_OK) {
         status = send_request(connection, ret_attachment->socket_fd);
+        ES_PROBE(producer_attach_asked);
     }
     if (status == ES_OK) {
         status = receive_grant(connection, ret_attachment->socket_fd, deadline_ns, &grant);
     }
     if (status == ES_OK) {
         ret_attachment->lane_index = grant.lane_index;
+        ES_PROBE(producer_attach_granted);
         status = map_all(&grant, ret_attachment);
+        ES_PROBE(producer_attach_mapped);
         if (status == ES_E_VERSION) {
             status = other_version(connection);
         } else if (status != ES_OK && status != ES_E_NO_MEMORY && status != ES_E_IO) {
@@ -254,6 +258,7 @@ void es_attachment_close(struct es_attachment *attachment)
 {
     es_lane_close(&attachment->lane);
     unmap_all(attachment);
+    ES_PROBE(producer_detached);
 }
 
 bool es_attachment_is_current(const struct es_attachment *attachment)

@@ -4,6 +4,7 @@
 
 #include "shm/codec/names.h"
 #include "shm/doorbell.h"
+#include "shm/probe.h"
 
 enum es_status es_producer_enter(struct es_producer *producer)
 {
@@ -151,8 +152,10 @@ enum es_status es_producer_publish_bytes(struct es_producer *producer, uint32_t 
     producer->is_resuming = false;
     /* ES_FULL only delays it: the broker finds what is published without a ticket. */
     (void)!es_ring_place(&attachment->ring, attachment->lane_index, sequence);
+    ES_PROBE(ticket_placed);
     es_doorbell_ring(&attachment->ring);
     *ret_ticket = es_flights_begin(producer);
+    ES_PROBE(record_sent);
     return ES_OK;
 }
 

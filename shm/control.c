@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "shm/probe.h"
+
 /* A reader that meets a writer this often has not met a broker. */
 #define READ_TRY_COUNT_MAX 1000
 
@@ -72,6 +74,7 @@ static void identity_store(struct es_control_file *file, const struct es_control
     store_u64(&file->broker_start_time, identity->broker_start_time);
     /* last: whoever sees it sees the rest */
     store_u64(&file->start_number, identity->start_number);
+    ES_PROBE(page_identity_set);
 }
 
 void es_control_format(struct es_control *control, struct es_segment *segment,
@@ -90,6 +93,7 @@ void es_control_format(struct es_control *control, struct es_segment *segment,
 void es_control_take_over(struct es_control *control, const struct es_control_identity *identity)
 {
     es_control_set_state(control, ES_BROKER_STARTING);
+    ES_PROBE(page_state_starting);
     identity_store(control->file, identity);
 }
 
@@ -108,7 +112,9 @@ void es_control_set_head(struct es_control *control, const struct es_control_hea
     store_u64(&spare->commit_number, head->commit_number);
     store_u64(&spare->durable_position, head->durable_position);
     words_store(spare->store_hash, head->store_hash, 4);
+    ES_PROBE(page_head_half_set);
     store_u64(&file->head_version, version + 1); /* [C1] [C4] */
+    ES_PROBE(page_head_set);
 }
 
 void es_control_set_ring(struct es_control *control, uint32_t index,
@@ -120,11 +126,13 @@ void es_control_set_ring(struct es_control *control, uint32_t index,
     store_u64(&entry->cursor, ring->cursor);
     store_u32(&entry->uid, ring->uid);
     store_u64(&entry->ring_id, ring->ring_id); /* [C2] */
+    ES_PROBE(page_ring_entry_set);
 }
 
 void es_control_set_cursor(struct es_control *control, uint32_t index, uint64_t cursor)
 {
     store_u64(&control->file->rings[index].cursor, cursor); /* [C4] */
+    ES_PROBE(page_cursor_set);
 }
 
 void es_control_name_lane(struct es_control *control, uint32_t index, const char *producer)
@@ -145,6 +153,7 @@ void es_control_set_lane(struct es_control *control, uint32_t index,
     struct es_control_file_lane *entry = &control->file->lanes[index];
 
     store_u64(&entry->incarnation, 0);
+    ES_PROBE(page_lane_entry_cleared);
     store_u64(&entry->last_sequence, lane->last_sequence);
     store_u32(&entry->next_offset, lane->next_offset);
     store_u32(&entry->ring_index, lane->ring_index);
@@ -153,6 +162,7 @@ void es_control_set_lane(struct es_control *control, uint32_t index,
     store_u64(&entry->pid_start_time, lane->pid_start_time);
     es_control_name_lane(control, index, lane->producer);
     store_u64(&entry->incarnation, lane->incarnation); /* [C2] */
+    ES_PROBE(page_lane_entry_set);
 }
 
 void es_control_advance_lane(struct es_control *control, uint32_t index, uint64_t last_sequence,
@@ -161,7 +171,9 @@ void es_control_advance_lane(struct es_control *control, uint32_t index, uint64_
     struct es_control_file_lane *entry = &control->file->lanes[index];
 
     store_u64(&entry->last_sequence, last_sequence); /* [C4] */
+    ES_PROBE(page_lane_half_set);
     store_u32(&entry->next_offset, next_offset);
+    ES_PROBE(page_lane_set);
 }
 
 /* ---- everybody reads ----------------------------------------------------- */

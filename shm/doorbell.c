@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "shm/futex.h"
+#include "shm/probe.h"
 
 static_assert(ES_RING_COUNT_MAX + 1 <= ES_FUTEX_WORD_COUNT_MAX, "all bells in one sleep");
 
@@ -74,7 +75,9 @@ void es_doorbell_ring(struct es_ring *ring)
     }
     /* this order: whoever dies in between has rung, or leaves it to the next */
     (void)atomic_fetch_add_explicit(&file->bell, 1, memory_order_release);
+    ES_PROBE(bell_rung);
     (void)es_futex_wake(&file->bell, true);
+    ES_PROBE(bell_woke);
     (void)atomic_compare_exchange_strong_explicit(&file->sleeping, &sleep_number, 0,
                                                   memory_order_relaxed, memory_order_relaxed);
 }

@@ -5,6 +5,7 @@
 
 #include "shm/crc32c.h"
 #include "shm/futex.h"
+#include "shm/probe.h"
 
 enum es_status es_lane_reader_attach(struct es_lane_reader *reader,
                                      const struct es_segment *segment, uint64_t incarnation,
@@ -223,6 +224,7 @@ void es_lane_ack(struct es_lane_reader *reader, uint64_t sequence)
 
     reader->acked = sequence;
     atomic_store_explicit(&reader->file->acked, sequence, memory_order_seq_cst); /* [L2] [D1] */
+    ES_PROBE(lane_acked);
 }
 
 void es_lane_wake(struct es_lane_reader *reader)
@@ -234,6 +236,7 @@ void es_lane_wake(struct es_lane_reader *reader)
         !es_futex_wake((const _Atomic uint32_t *)(const void *)&file->acked, true)) {
         return; /* not asleep yet, perhaps: then 'waiting' must stay for the next ack */
     }
+    ES_PROBE(lane_woken);
     /* that sleep only: the producer may have begun its next one already */
     (void)atomic_compare_exchange_strong_explicit(&file->waiting, &wait_number, 0,
                                                   memory_order_relaxed, memory_order_relaxed);

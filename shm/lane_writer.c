@@ -5,6 +5,7 @@
 
 #include "shm/crc32c.h"
 #include "shm/futex.h"
+#include "shm/probe.h"
 
 /* Looks at 'acked' between two looks at the interrupt word while spinning. */
 #define SPINS_PER_INTERRUPT_CHECK 16u
@@ -99,7 +100,9 @@ enum es_status es_lane_publish(struct es_lane_writer *writer, uint32_t size, uin
             .sequence = sequence,
             .body_crc = es_crc32c(0, writer->arena + offset + ES_RECORD_HEADER_BYTES, size),
         });
+    ES_PROBE(record_written);
     atomic_store_explicit(&writer->file->published, sequence, memory_order_release); /* [L1] */
+    ES_PROBE(record_published);
 
     writer->published = sequence;
     writer->spans[(sequence - 1) % writer->credit_count] = writer->claimed_pad + span;
@@ -137,6 +140,7 @@ enum es_status es_lane_collect(struct es_lane_writer *writer, struct es_lane_res
     }
     writer->collected = sequence;
     writer->used_bytes -= writer->spans[(sequence - 1) % writer->credit_count];
+    ES_PROBE(result_collected);
     *ret_result = result;
     return ES_OK;
 }
@@ -166,7 +170,8 @@ static void sleep_once(struct es_lane_writer *writer, uint64_t sequence, int64_t
         writer->wait_number = 1;
     }
     atomic_store_explicit(&file->waiting, writer->wait_number, memory_order_seq_cst); /* [D1] */
-    acked = atomic_load_explicit(&file->acked, memory_order_seq_cst);                 /* [D1] */
+    ES_PROBE(wait_announced);
+    acked = atomic_load_explicit(&file->acked, memory_order_seq_cst); /* [D1] */
     if (acked_bounded(writer, acked) < sequence) {
         const struct es_futex_word words[] = {
             {.word = acked_futex_word(writer), .expected = (uint32_t)acked, .is_shared = true},
@@ -260,4 +265,5 @@ void es_lane_interrupt(_Atomic uint32_t *interrupt)
 void es_lane_close(struct es_lane_writer *writer)
 {
     atomic_store_explicit(&writer->file->closed, 1, memory_order_release); /* [L3] */
+    ES_PROBE(producer_lane_closed);
 }

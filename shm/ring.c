@@ -1,5 +1,7 @@
 #include "shm/ring.h"
 
+#include "shm/probe.h"
+
 /* ---- slot words and positions -------------------------------------------- */
 
 uint64_t es_slot_empty(uint64_t lap)
@@ -107,12 +109,14 @@ enum es_status es_ring_step(struct es_ring *ring, struct es_placement *placement
             es_slot_full(lap, placement->lane_index, placement->sequence), memory_order_seq_cst,
             memory_order_relaxed); /* [R1] [D1] */
         placement->at = placement->is_placed ? ES_PLACE_MOVE : ES_PLACE_SLOT;
+        ES_PROBE(ticket_claimed);
         return ES_EMPTY;
     case ES_PLACE_MOVE:
     default:
         /* failing means that somebody else moved it */
         (void)atomic_compare_exchange_strong_explicit(&ring->file->tail, &position, position + 1,
                                                       memory_order_release, memory_order_relaxed);
+        ES_PROBE(tail_moved);
         placement->at = ES_PLACE_TAIL;
         return placement->is_placed ? ES_OK : ES_EMPTY;
     }
@@ -200,6 +204,7 @@ enum es_status es_ring_reader_attach(struct es_ring_reader *reader,
     }
     tail_raise(&attached.ring, cursor);
     slots_repair(&attached);
+    ES_PROBE(ring_slots_repaired);
     *reader = attached;
     return ES_OK;
 }
@@ -287,6 +292,7 @@ void es_ring_free(struct es_ring_reader *reader, uint64_t cursor)
 
         atomic_store_explicit(slot_at(&reader->ring, reader->freed), es_slot_empty(lap + 1),
                               memory_order_release); /* [R2] */
+        ES_PROBE(slot_freed);
     }
 }
 

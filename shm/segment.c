@@ -14,6 +14,8 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include "shm/probe.h"
+
 #define SHM_ROOT "/dev/shm"
 #define NAME_BYTES_MAX 255u
 #define ALLOCATE_TRY_COUNT_MAX 100
@@ -230,6 +232,7 @@ enum es_status es_segment_create(int directory_fd, const char *name, size_t size
         return status_of_errno(errno);
     }
     status = fill_and_map(fd, size, mode, group, &segment);
+    ES_PROBE(segment_filled);
     if (status == ES_OK && renameat(directory_fd, name_new, directory_fd, name) != 0) {
         status = status_of_errno(errno);
         (void)munmap(segment.base, segment.size);
