@@ -37,6 +37,9 @@ static enum es_status handle(struct request_worker *worker, const struct es_requ
     const struct verb *verb = &verbs[request->verb];
     enum es_status status = ES_OK;
 
+    if (verb->handle == NULL) {
+        return request_say(worker, ES_E_INVALID, "this broker does not answer it");
+    }
     if (!verb->writes) {
         status = reader_begin(worker->reader);
         if (status != ES_OK) {

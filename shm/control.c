@@ -160,6 +160,7 @@ void es_control_set_lane(struct es_control *control, uint32_t index,
     store_u32(&entry->uid, lane->uid);
     store_u32(&entry->pid, lane->pid);
     store_u64(&entry->pid_start_time, lane->pid_start_time);
+    store_u32(&entry->is_producer, lane->is_producer ? 1 : 0);
     es_control_name_lane(control, index, lane->producer);
     store_u64(&entry->incarnation, lane->incarnation); /* [C2] */
     ES_PROBE(page_lane_entry_set);
@@ -305,6 +306,7 @@ enum es_status es_control_lane(const struct es_control *control, uint32_t index,
     lane.uid = load_u32(&entry->uid);
     lane.pid = load_u32(&entry->pid);
     lane.pid_start_time = load_u64(&entry->pid_start_time);
+    lane.is_producer = load_u32(&entry->is_producer) == 1;
     name_bytes = load_u32(&entry->name_bytes);
     words_load(entry->name, lane.producer, sizeof lane.producer / sizeof(uint64_t));
     if (load_u64(&entry->incarnation) != lane.incarnation) {

@@ -76,8 +76,8 @@ struct es_control_file_ring {
 static_assert(sizeof(struct es_control_file_ring) == 64, "one cache line");
 
 /*  0 incarnation (0: not in use) | 8 last_sequence | 16 next_offset
- * 20 ring_index | 24 uid | 28 pid | 32 pid_start_time | 40 name_bytes | 44 reserved
- * 64 producer name, zeros after it                                          */
+ * 20 ring_index | 24 uid | 28 pid | 32 pid_start_time | 40 name_bytes | 44 is_producer
+ * 48 reserved | 64 name, zeros after it                                     */
 struct es_control_file_lane {
     _Atomic uint64_t incarnation;
     _Atomic uint64_t last_sequence;
@@ -87,7 +87,8 @@ struct es_control_file_lane {
     _Atomic uint32_t pid;
     _Atomic uint64_t pid_start_time;
     _Atomic uint32_t name_bytes;
-    uint8_t reserved_44[20];
+    _Atomic uint32_t is_producer; /* 1: the name is a producer's; 0: what a client calls itself */
+    uint8_t reserved_48[16];
     _Atomic uint64_t name[32];
 };
 static_assert(offsetof(struct es_control_file_lane, name) == 64, "as drawn");
@@ -171,7 +172,8 @@ struct es_control_lane {
     uint32_t uid;
     uint32_t pid;
     uint64_t pid_start_time;                       /* 0: could not be read */
-    char producer[ES_PRODUCER_NAME_BYTES_MAX + 1]; /* "" for an unnamed one */
+    bool is_producer;                              /* the name below is a named producer's */
+    char producer[ES_PRODUCER_NAME_BYTES_MAX + 1]; /* else what its client calls itself */
 };
 
 /* One party's view of a mapped control page; the mapping must outlive it. */
@@ -207,7 +209,7 @@ void es_control_set_lane(struct es_control *control, uint32_t index,
                          const struct es_control_lane *lane);
 void es_control_advance_lane(struct es_control *control, uint32_t index, uint64_t last_sequence,
                              uint32_t next_offset);
-/* Changes the producer's name of an open entry. */
+/* Changes the name of an open entry. */
 void es_control_name_lane(struct es_control *control, uint32_t index, const char *producer);
 
 /* ---- everybody reads ---------------------------------------------------- */

@@ -5,7 +5,7 @@
 #define BODY_COUNT 4U
 
 /* Elements of an operation, by kind. */
-static const uint32_t operation_counts[] = {0, 7, 5, 10, 5, 6, 2, 4, 3};
+static const uint32_t operation_counts[] = {0, 7, 5, 10, 5, 6, 2, 5, 3};
 
 void es_log_body_begin(struct es_pack *pack, struct es_bytes commit, uint32_t envelope_count)
 {
@@ -87,6 +87,7 @@ void es_log_body_operation(struct es_pack *pack, const struct es_log_operation *
         es_pack_str(pack, operation->as.producer.producer);
         es_pack_uint(pack, operation->as.producer.value.owner_incarnation);
         es_pack_uint(pack, operation->as.producer.value.last_sequence);
+        es_pack_uint(pack, operation->as.producer.value.owner_uid);
         break;
     case ES_LOG_EPOCH:
         es_pack_uint(pack, operation->as.epoch.epoch);
@@ -192,6 +193,8 @@ static void operation_read(struct es_unpack *unpack, struct es_log_operation *re
         ret_operation->as.producer.producer = name_read(unpack);
         ret_operation->as.producer.value.owner_incarnation = es_unpack_uint(unpack);
         ret_operation->as.producer.value.last_sequence = es_unpack_uint(unpack);
+        ret_operation->as.producer.value.owner_uid =
+            (uint32_t)es_unpack_uint_in(unpack, 0, UINT32_MAX);
         break;
     case ES_LOG_EPOCH:
         ret_operation->as.epoch.epoch = es_unpack_uint(unpack);

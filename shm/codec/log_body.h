@@ -12,7 +12,7 @@
  *   snapshot delete  [4, stream, tick, sequence, projection]
  *   checkpoint put   [5, consumer, epoch, position, owner, updated_us]
  *   checkpoint delete [6, consumer]
- *   producer         [7, producer, owner_incarnation, last_sequence]
+ *   producer         [7, producer, owner_incarnation, last_sequence, owner_uid]
  *   epoch            [8, epoch, first_position]
  *
  * Operations name exact keys and hold absolute values: an expectation is judged,

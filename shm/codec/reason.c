@@ -54,6 +54,7 @@ const char *es_reason_text(uint32_t reason)
     case ES_REASON_NOT_SERVING: return "the broker is not serving";
     case ES_REASON_READ_ONLY: return "the broker is read-only";
     case ES_REASON_BATCH_LIMIT: return "the transaction does not fit into one commit";
+    case ES_REASON_PRODUCER_NUMBER: return "a named producer's transaction has no number";
     case ES_REASON_REQUEST_UNKNOWN: return "no such request";
     case ES_REASON_REQUEST_ARGUMENT: return "an argument is outside its documented range";
     case ES_REASON_EPOCH_UNKNOWN: return "the checkpoint belongs to another history";

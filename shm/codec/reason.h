@@ -66,7 +66,8 @@ enum es_reason {
     ES_REASON_LANE_EVICTED = 87,
     ES_REASON_NOT_SERVING = 88,
     ES_REASON_READ_ONLY = 89,
-    ES_REASON_BATCH_LIMIT = 90, /* does not fit into a batch of its own */
+    ES_REASON_BATCH_LIMIT = 90,     /* does not fit into a batch of its own */
+    ES_REASON_PRODUCER_NUMBER = 91, /* a named producer's transaction has no number */
 
     /* Requests. */
     ES_REASON_REQUEST_UNKNOWN = 100,  /* no such request */

@@ -1,8 +1,11 @@
 #include "shm/codec/replies.h"
 
+#include "shm/codec/receipt.h"
+
 #include <assert.h>
 
 #define HEADER_COUNT 3U /* version, status, position */
+#define OWNER_COUNT 4U
 
 void es_reply_begin(struct es_pack *pack, enum es_status status, uint64_t position,
                     uint32_t rest_count)
@@ -158,4 +161,45 @@ void es_store_head_read(struct es_unpack *unpack, struct es_store_head_item *ret
     ret_head->epoch = es_unpack_uint(unpack);
     ret_head->commit_number = es_unpack_uint(unpack);
     ret_head->start_number = es_unpack_uint(unpack);
+}
+
+void es_producer_reply_write(struct es_pack *pack, const struct es_producer_reply *reply)
+{
+    es_pack_uint(pack, reply->last_number);
+    es_pack_array(pack, OWNER_COUNT);
+    es_pack_uint(pack, reply->owner_incarnation);
+    es_pack_uint(pack, reply->owner_uid);
+    es_pack_uint(pack, reply->owner_pid);
+    es_pack_bool(pack, reply->owner_alive);
+    es_pack_bool(pack, reply->found);
+    if (reply->receipt.size > 0) {
+        es_pack_bin(pack, reply->receipt.data, reply->receipt.size);
+    } else {
+        es_pack_nil(pack);
+    }
+    if (reply->found) {
+        es_result_write(pack, &reply->result);
+    } else {
+        es_pack_nil(pack);
+    }
+}
+
+void es_producer_reply_read(struct es_unpack *unpack, struct es_producer_reply *ret_reply)
+{
+    *ret_reply = (struct es_producer_reply){.last_number = es_unpack_uint(unpack)};
+    uint32_t count = es_unpack_array_in(unpack, OWNER_COUNT, UINT32_MAX);
+    ret_reply->owner_incarnation = es_unpack_uint(unpack);
+    ret_reply->owner_uid = (uint32_t)es_unpack_uint_in(unpack, 0, UINT32_MAX);
+    ret_reply->owner_pid = (uint32_t)es_unpack_uint_in(unpack, 0, UINT32_MAX);
+    ret_reply->owner_alive = es_unpack_bool(unpack);
+    es_unpack_skip_count(unpack, count - OWNER_COUNT);
+    ret_reply->found = es_unpack_bool(unpack);
+    if (!es_unpack_try_nil(unpack)) {
+        ret_reply->receipt = es_unpack_bin(unpack, ES_RECEIPT_SIZE_MAX);
+    }
+    if (ret_reply->found) {
+        es_result_read(unpack, &ret_reply->result);
+    } else if (!es_unpack_try_nil(unpack)) {
+        es_unpack_fail(unpack);
+    }
 }

@@ -147,6 +147,26 @@ struct es_kv_item {
     struct es_bytes value;
 };
 
+/* The reply to 'producer'. */
+struct es_producer_reply {
+    uint64_t last_number;
+    uint64_t owner_incarnation; /* of the lane that owns the name; 0: none ever did */
+    uint32_t owner_uid;         /* whose name it is */
+    uint32_t owner_pid;         /* 0: no lane owns it now */
+    bool owner_alive;
+    bool found;                   /* the number that was asked for was committed */
+    struct es_bytes receipt;      /* of it; size 0: none, for it appended no event */
+    struct es_wire_result result; /* of it, with 'found' */
+};
+#define ES_PRODUCER_REPLY_COUNT 5U /* elements of the reply */
+
+struct es_producer_item {
+    struct es_text name;
+    uint64_t last_number;
+    uint64_t owner_incarnation;
+    uint32_t uid; /* whose name it is */
+};
+
 struct es_scan_item {
     uint64_t sequence;
     struct es_bytes envelope;
@@ -178,12 +198,15 @@ struct es_finding {
 #define ES_KV_ITEM_OVERHEAD 1304U
 #define ES_SCAN_ITEM_OVERHEAD 16U
 #define ES_FINDING_SIZE_MAX 2100U
+#define ES_PRODUCER_ITEM_SIZE_MAX 288U
 
 /* Written and read as the elements of the reply themselves, after the position. */
 void es_hello_write(struct es_pack *pack, const struct es_hello *hello);
 void es_hello_read(struct es_unpack *unpack, struct es_hello *ret_hello);
 void es_store_head_write(struct es_pack *pack, const struct es_store_head_item *head);
 void es_store_head_read(struct es_unpack *unpack, struct es_store_head_item *ret_head);
+void es_producer_reply_write(struct es_pack *pack, const struct es_producer_reply *reply);
+void es_producer_reply_read(struct es_unpack *unpack, struct es_producer_reply *ret_reply);
 
 /* Written and read as one array each. After a failed read the output is not to be used. */
 void es_result_write(struct es_pack *pack, const struct es_wire_result *result);
@@ -202,6 +225,8 @@ void es_kv_export_item_write(struct es_pack *pack, const struct es_kv_item *item
 void es_kv_export_item_read(struct es_unpack *unpack, struct es_kv_item *ret_item);
 void es_scan_item_write(struct es_pack *pack, const struct es_scan_item *item);
 void es_scan_item_read(struct es_unpack *unpack, struct es_scan_item *ret_item);
+void es_producer_item_write(struct es_pack *pack, const struct es_producer_item *item);
+void es_producer_item_read(struct es_unpack *unpack, struct es_producer_item *ret_item);
 void es_finding_write(struct es_pack *pack, const struct es_finding *finding);
 void es_finding_read(struct es_unpack *unpack, struct es_finding *ret_finding);
 

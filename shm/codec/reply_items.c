@@ -12,6 +12,7 @@
 #define KV_EXPORT_COUNT 4U
 #define SCAN_COUNT 2U
 #define FINDING_COUNT 5U
+#define PRODUCER_COUNT 4U
 
 /* A stream that must be valid. */
 static struct es_text stream_read(struct es_unpack *unpack)
@@ -227,6 +228,29 @@ void es_scan_item_read(struct es_unpack *unpack, struct es_scan_item *ret_item)
     ret_item->sequence = es_unpack_uint_in(unpack, 1, UINT64_MAX);
     ret_item->envelope = es_unpack_bin(unpack, UINT32_MAX);
     es_unpack_skip_count(unpack, count - SCAN_COUNT);
+}
+
+void es_producer_item_write(struct es_pack *pack, const struct es_producer_item *item)
+{
+    es_pack_array(pack, PRODUCER_COUNT);
+    es_pack_str(pack, item->name);
+    es_pack_uint(pack, item->last_number);
+    es_pack_uint(pack, item->owner_incarnation);
+    es_pack_uint(pack, item->uid);
+}
+
+void es_producer_item_read(struct es_unpack *unpack, struct es_producer_item *ret_item)
+{
+    uint32_t count = es_unpack_array_in(unpack, PRODUCER_COUNT, UINT32_MAX);
+
+    ret_item->name = es_unpack_str(unpack, ES_NAME_SIZE_MAX);
+    if (es_name_check(ret_item->name) != ES_REASON_NONE) {
+        es_unpack_fail(unpack);
+    }
+    ret_item->last_number = es_unpack_uint(unpack);
+    ret_item->owner_incarnation = es_unpack_uint(unpack);
+    ret_item->uid = uint32_read(unpack);
+    es_unpack_skip_count(unpack, count - PRODUCER_COUNT);
 }
 
 void es_finding_write(struct es_pack *pack, const struct es_finding *finding)

@@ -1,9 +1,10 @@
 #include "shm/codec/requests.h"
 
 /* Elements of a request, the version and the verb included, by verb. */
-static const uint32_t request_counts[] = {0, 3, 4, 6, 5, 5, 3, 2, 5, 8, 5, 5, 5, 5, 6, 2, 4, 4};
+static const uint32_t request_counts[] = {0, 3, 4, 6, 5, 5, 3, 2, 5, 8,
+                                          5, 5, 5, 5, 6, 2, 4, 4, 4, 4};
 
-#define VERB_MAX ES_VERB_KV_EXPORT
+#define VERB_MAX ES_VERB_PRODUCERS
 #define PREFIX_SIZE_MAX (ES_CATEGORY_SIZE_MAX + 1U) /* a category and its ':' or '*' */
 
 static void str_or_nil_write(struct es_pack *pack, bool is_nil, struct es_text text)
@@ -116,17 +117,29 @@ static void kv_requests_write(struct es_pack *pack, const struct es_request *req
     }
 }
 
+static void append_write(struct es_pack *pack, const struct es_request_append *append)
+{
+    bytes_write(pack, append->transaction);
+    es_pack_uint(pack, append->flags);
+    if (append->producer.size > 0) {
+        es_pack_str(pack, append->producer);
+    }
+}
+
+/* The arguments at the end that may be left out, and are there. */
+static uint32_t optional_count(const struct es_request *request)
+{
+    return request->verb == ES_VERB_APPEND && request->as.append.producer.size > 0 ? 1 : 0;
+}
+
 void es_request_encode(struct es_pack *pack, const struct es_request *request)
 {
-    es_pack_array(pack, request_counts[request->verb]);
+    es_pack_array(pack, request_counts[request->verb] + optional_count(request));
     es_pack_uint(pack, ES_PROTOCOL_VERSION);
     es_pack_uint(pack, (uint64_t)request->verb);
     switch (request->verb) {
     case ES_VERB_HELLO: es_pack_str(pack, request->as.client_name); break;
-    case ES_VERB_APPEND:
-        bytes_write(pack, request->as.append.transaction);
-        es_pack_uint(pack, request->as.append.flags);
-        break;
+    case ES_VERB_APPEND: append_write(pack, &request->as.append); break;
     case ES_VERB_HEAD: es_pack_str(pack, request->as.stream); break;
     case ES_VERB_STORE_HEAD:
     case ES_VERB_STATUS: break;
@@ -142,6 +155,14 @@ void es_request_encode(struct es_pack *pack, const struct es_request *request)
     case ES_VERB_KV_GET:
     case ES_VERB_KV_LIST:
     case ES_VERB_KV_EXPORT: kv_requests_write(pack, request); break;
+    case ES_VERB_PRODUCER:
+        es_pack_str(pack, request->as.producer.name);
+        es_pack_uint(pack, request->as.producer.number);
+        break;
+    case ES_VERB_PRODUCERS:
+        es_pack_str(pack, request->as.producers.after);
+        es_pack_uint(pack, request->as.producers.count);
+        break;
     }
 }
 
@@ -149,6 +170,7 @@ void es_request_encode(struct es_pack *pack, const struct es_request *request)
 struct reading {
     struct es_unpack unpack;
     enum es_reason reason;
+    uint32_t optional_count; /* of the arguments at the end that may be left out: there are */
 };
 
 static void judge(struct reading *reading, enum es_reason rule)
@@ -351,6 +373,10 @@ static void append_read(struct reading *reading, struct es_request_append *ret_a
     ret_append->transaction = es_unpack_bin(&reading->unpack, UINT32_MAX);
     ret_append->flags = number_read(reading, 0, ES_APPEND_ALLOW_GAP);
     require(reading, ret_append->flags == 0 || ret_append->flags == ES_APPEND_ALLOW_GAP);
+    ret_append->producer = es_text_make("", 0);
+    if (reading->optional_count > 0) {
+        ret_append->producer = name_read(reading, false);
+    }
 }
 
 static void arguments_read(struct reading *reading, struct es_request *request)
@@ -373,19 +399,34 @@ static void arguments_read(struct reading *reading, struct es_request *request)
     case ES_VERB_KV_GET:
     case ES_VERB_KV_LIST:
     case ES_VERB_KV_EXPORT: kv_requests_read(reading, request); break;
+    case ES_VERB_PRODUCER:
+        request->as.producer.name = name_read(reading, false);
+        request->as.producer.number = es_unpack_uint(&reading->unpack);
+        break;
+    case ES_VERB_PRODUCERS:
+        request->as.producers.after = bounded_read(reading, ES_NAME_SIZE_MAX);
+        request->as.producers.count = count_read(reading);
+        break;
     }
 }
 
 /* What can be told of a request before its arguments are read. */
-static enum es_reason frame_check(const struct es_unpack *unpack, uint64_t verb, uint32_t count)
+static enum es_reason frame_check(const struct es_unpack *unpack, uint64_t verb, uint32_t count,
+                                  uint32_t *ret_optional_count)
 {
+    uint32_t optional_max = verb == ES_VERB_APPEND ? 1 : 0;
+
     if (!es_unpack_ok(unpack)) {
         return ES_REASON_MALFORMED;
     }
     if (verb == 0 || verb > VERB_MAX) {
         return ES_REASON_REQUEST_UNKNOWN;
     }
-    return count == request_counts[verb] ? ES_REASON_NONE : ES_REASON_MALFORMED;
+    if (count < request_counts[verb] || count - request_counts[verb] > optional_max) {
+        return ES_REASON_MALFORMED;
+    }
+    *ret_optional_count = count - request_counts[verb];
+    return ES_REASON_NONE;
 }
 
 enum es_status es_request_decode(struct es_bytes bytes, struct es_request *ret_request,
@@ -402,7 +443,7 @@ enum es_status es_request_decode(struct es_bytes bytes, struct es_request *ret_r
         return ES_E_VERSION;
     }
     uint64_t verb = es_unpack_uint(&reading.unpack);
-    reading.reason = frame_check(&reading.unpack, verb, count);
+    reading.reason = frame_check(&reading.unpack, verb, count, &reading.optional_count);
     if (reading.reason == ES_REASON_NONE) {
         request.verb = (enum es_verb)verb;
         arguments_read(&reading, &request);

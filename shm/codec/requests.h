@@ -41,12 +41,15 @@ enum es_verb {
     ES_VERB_KV_LIST = 14,
     ES_VERB_STATUS = 15,
     ES_VERB_VERIFY = 16,
-    ES_VERB_KV_EXPORT = 17
+    ES_VERB_KV_EXPORT = 17,
+    ES_VERB_PRODUCER = 18,
+    ES_VERB_PRODUCERS = 19
 };
 
 struct es_request_append {
     struct es_bytes transaction; /* not looked into */
     uint32_t flags;              /* 0 or ES_APPEND_ALLOW_GAP */
+    struct es_text producer;     /* whose number the transaction has; size 0: unnamed */
 };
 
 struct es_request_read_stream {
@@ -127,6 +130,16 @@ struct es_request_kv_export {
     uint32_t count;
 };
 
+struct es_request_producer {
+    struct es_text name;
+    uint64_t number; /* whose receipt is wanted; 0: none */
+};
+
+struct es_request_producers {
+    struct es_text after; /* size 0: from the start */
+    uint32_t count;
+};
+
 struct es_request {
     enum es_verb verb;
     union {
@@ -145,6 +158,8 @@ struct es_request {
         struct es_request_kv_list kv_list;
         struct es_request_verify verify;
         struct es_request_kv_export kv_export;
+        struct es_request_producer producer;
+        struct es_request_producers producers;
     } as;
 };
 

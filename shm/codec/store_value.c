@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #define VERSION 1U
+#define PRODUCER_COUNT 4U
 #define IDENTITY_COUNT 2U
 #define EPOCH_COUNT 2U
 
@@ -16,10 +17,11 @@ enum es_status es_producer_value_encode(const struct es_producer_value *value, v
     struct es_pack pack;
 
     es_pack_init(&pack, ret_bytes, capacity);
-    es_pack_array(&pack, 3);
+    es_pack_array(&pack, PRODUCER_COUNT);
     es_pack_uint(&pack, VERSION);
     es_pack_uint(&pack, value->owner_incarnation);
     es_pack_uint(&pack, value->last_sequence);
+    es_pack_uint(&pack, value->owner_uid);
     return es_pack_finish(&pack, ret_size);
 }
 
@@ -29,9 +31,10 @@ enum es_status es_producer_value_decode(const void *bytes, size_t size,
     struct es_versioned value;
     struct es_producer_value fields;
 
-    es_versioned_begin(&value, bytes, size, 3, VERSION);
+    es_versioned_begin(&value, bytes, size, PRODUCER_COUNT, VERSION);
     fields.owner_incarnation = es_unpack_uint(&value.unpack);
     fields.last_sequence = es_unpack_uint(&value.unpack);
+    fields.owner_uid = (uint32_t)es_unpack_uint_in(&value.unpack, 0, UINT32_MAX);
     enum es_status status = es_versioned_end(&value);
     if (status == ES_OK) {
         *ret_value = fields;

@@ -1,6 +1,6 @@
 /*
  * The small values of the families 'producers', 'consumers' and 'default'.
- *   P:{producer}             [1, owner_incarnation, last_sequence]
+ *   P:{producer}             [1, owner_incarnation, last_sequence, owner_uid]
  *   P:{producer}: + number   the 16 bytes of the commit's key
  *   C:{consumer}             [1, epoch, position, owner, updated_us]
  *   Category:{category}      [1, last_position]
@@ -26,7 +26,8 @@
 
 struct es_producer_value {
     uint64_t owner_incarnation; /* of the lane that owns the name: the fencing token */
-    uint64_t last_sequence;
+    uint64_t last_sequence;     /* 0: nothing was committed under the name yet */
+    uint32_t owner_uid;         /* the first user of the name: it is theirs */
 };
 
 struct es_consumer_value {

@@ -153,7 +153,7 @@ def values():
     yield "snapshot_named", pack(
         [1, 300, 2, event_hash(*SECOND), "totals", 3, TIME_US, blake(WIDE_PAYLOAD), WIDE_PAYLOAD]
     )
-    yield "producer", pack([1, (3 << 32) | 1, 17])
+    yield "producer", pack([1, (3 << 32) | 1, 17, 1000])
     yield "consumer", pack([1, EPOCH, 3, "host 7, pid 4711", TIME_US])
     yield "category", pack([1, 3])
     yield "revision", pack([1, 5])
@@ -220,7 +220,7 @@ LOG_OPERATIONS = [
     [4, ORDERS, 300, 0, ""],
     [5, "tables", EPOCH, 3, "host 7, pid 4711", TIME_US],
     [6, "old-tables"],
-    [7, "importer", (3 << 32) | 1, 17],
+    [7, "importer", (3 << 32) | 1, 17, 1000],
     [8, EPOCH, 4],
 ]
 
@@ -266,6 +266,9 @@ def requests():
     yield "status", pack([1, 15])
     yield "verify", pack([1, 16, b"\x01\x02", 1000])
     yield "kv_export", pack([1, 17, b"", 10])
+    yield "append_named", pack([1, 2, dict(transactions())["smallest"], 0, "importer"])
+    yield "producer", pack([1, 18, "importer", 17])
+    yield "producers", pack([1, 19, "importer", 10])
 
 
 def replies():
@@ -288,12 +291,18 @@ def replies():
     yield "scan", pack([1, 0, 3, [[258, envelope(*FIRST)]], True, dict(keys())["event"]])
     finding = [1, ORDERS, 2, 3, "the hash is not that of the event"]
     yield "findings", pack([1, 0, 3, [finding], True])
+    owner = [(3 << 32) | 1, 1000, 4711, True]
+    receipt = dict(values())["receipt"]
+    yield "producer", pack([1, 0, 3, 17, owner, True, receipt, done])
+    yield "producer_not_found", pack([1, 0, 3, 17, [(3 << 32) | 1, 0, 0, False], False, None, None])
+    yield "producers", pack([1, 0, 3, [["importer", 17, (3 << 32) | 1, 1000]], True])
 
 
 def attach():
     yield "request", pack([1, "attach", 0x45530001, "example"])
-    yield "reply", pack([1, 0, "", 3, (3 << 32) | 7, 1])
-    yield "refusal", pack([1, -15, "all 256 lanes are in use", 0, 0, 0])
+    yield "request_named", pack([1, "attach", 0x45530001, "example", "importer", True])
+    yield "reply", pack([1, 0, "", 3, (3 << 32) | 7, 1, 17])
+    yield "refusal", pack([1, -15, "all 256 lanes are in use", 0, 0, 0, 0])
 
 
 FILES = {

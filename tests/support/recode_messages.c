@@ -189,6 +189,7 @@ static const struct recoder recoders[] = {
     {"published", NULL, recode_published, false},
     {"request", NULL, recode_request, true},
     {"attach", "request", recode_attach_request, true},
+    {"attach", "request_named", recode_attach_request, true},
     {"attach", NULL, recode_attach_reply, false},
 };
 

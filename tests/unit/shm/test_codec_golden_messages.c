@@ -191,7 +191,7 @@ static void requests_about_events_are_as_kept(void **state)
     request.verb = ES_VERB_APPEND;
     uint32_t transaction_size = smallest_transaction(transaction, sizeof transaction);
     request.as.append = (struct es_request_append){es_bytes_make(transaction, transaction_size),
-                                                   ES_APPEND_ALLOW_GAP};
+                                                   ES_APPEND_ALLOW_GAP, es_text_of("")};
     expect_request("append", &request);
     request.verb = ES_VERB_READ_STREAM;
     request.as.read_stream = (struct es_request_read_stream){orders, 0, 65536, true};
@@ -265,6 +265,32 @@ static void requests_about_snapshots_and_keys_are_as_kept(void **state)
     expect_request("kv_export", &request);
 }
 
+static void requests_about_producers_are_as_kept(void **state)
+{
+    struct es_text importer = es_text_of("importer");
+    struct es_request request = {.verb = ES_VERB_APPEND};
+    enum es_reason reason = ES_REASON_NONE;
+    uint8_t transaction[256];
+    uint32_t transaction_size = smallest_transaction(transaction, sizeof transaction);
+
+    (void)state;
+    request.as.append =
+        (struct es_request_append){es_bytes_make(transaction, transaction_size), 0, importer};
+    expect_request("append_named", &request);
+    assert_int_equal(es_request_decode(es_bytes_make(built, size), &request, &reason), ES_OK);
+    assert_true(es_text_equal(request.as.append.producer, importer));
+    request.verb = ES_VERB_PRODUCER;
+    request.as.producer = (struct es_request_producer){importer, 17};
+    expect_request("producer", &request);
+    assert_int_equal(es_request_decode(es_bytes_make(built, size), &request, &reason), ES_OK);
+    assert_int_equal(request.as.producer.number, 17);
+    request.verb = ES_VERB_PRODUCERS;
+    request.as.producers = (struct es_request_producers){importer, 10};
+    expect_request("producers", &request);
+    assert_int_equal(es_request_decode(es_bytes_make(built, size), &request, &reason), ES_OK);
+    assert_int_equal(request.as.producers.count, 10);
+}
+
 static void kept_requests_give_back_their_arguments(void **state)
 {
     enum es_reason reason = ES_REASON_NONE;
@@ -295,8 +321,11 @@ static void attach_messages_are_as_kept(void **state)
 {
     struct es_attach_request request = {.layout_id = 0x45530001,
                                         .client_name = es_text_of("example")};
-    struct es_attach_reply reply = {
-        .message = es_text_of(""), .lane_index = 3, .incarnation = 3ULL << 32 | 7, .ring_index = 1};
+    struct es_attach_reply reply = {.message = es_text_of(""),
+                                    .lane_index = 3,
+                                    .incarnation = 3ULL << 32 | 7,
+                                    .ring_index = 1,
+                                    .last_number = 17};
     struct es_attach_reply refusal = {.status = ES_E_LIMIT,
                                       .message = es_text_of("all 256 lanes are in use")};
     struct es_attach_reply read;
@@ -306,11 +335,20 @@ static void attach_messages_are_as_kept(void **state)
     golden_expect("attach", "request", built, size);
     assert_int_equal(es_attach_request_decode(built, size, &request), ES_OK);
     assert_int_equal(request.layout_id, 0x45530001);
+    assert_int_equal(request.producer.size, 0);
+    request.producer = es_text_of("importer");
+    request.take_over = true;
+    assert_int_equal(es_attach_request_encode(&request, built, ES_ATTACH_BYTES_MAX, &size), ES_OK);
+    golden_expect("attach", "request_named", built, size);
+    assert_int_equal(es_attach_request_decode(built, size, &request), ES_OK);
+    assert_true(es_text_equal(request.producer, es_text_of("importer")));
+    assert_true(request.take_over);
     assert_int_equal(es_attach_reply_encode(&reply, built, ES_ATTACH_BYTES_MAX, &size), ES_OK);
     golden_expect("attach", "reply", built, size);
     assert_int_equal(es_attach_reply_decode(built, size, &read), ES_OK);
     assert_int_equal(read.lane_index, 3);
     assert_int_equal(read.ring_index, 1);
+    assert_int_equal(read.last_number, 17);
     assert_int_equal(es_attach_reply_encode(&refusal, built, ES_ATTACH_BYTES_MAX, &size), ES_OK);
     golden_expect("attach", "refusal", built, size);
     assert_int_equal(es_attach_reply_decode(built, size, &read), ES_OK);
@@ -327,6 +365,7 @@ int main(void)
         cmocka_unit_test(heartbeats_are_as_kept),
         cmocka_unit_test(requests_about_events_are_as_kept),
         cmocka_unit_test(requests_about_snapshots_and_keys_are_as_kept),
+        cmocka_unit_test(requests_about_producers_are_as_kept),
         cmocka_unit_test(kept_requests_give_back_their_arguments),
         cmocka_unit_test(attach_messages_are_as_kept),
     };

@@ -76,6 +76,57 @@ static void single_replies_are_as_kept(void **state)
     expect_packed("reply", "result_conflict", &pack);
 }
 
+static void replies_about_producers_are_as_kept(void **state)
+{
+    struct es_producer_reply producer = {.last_number = 17,
+                                         .owner_incarnation = 3ULL << 32 | 1,
+                                         .owner_uid = 1000,
+                                         .owner_pid = 4711,
+                                         .owner_alive = true,
+                                         .found = true,
+                                         .result = {.stream_sequence = 2,
+                                                    .position = 3,
+                                                    .has_hash = true,
+                                                    .commit_number = 1,
+                                                    .has_store_hash = true,
+                                                    .tick = 7,
+                                                    .time_us = SAMPLE_TIME_US}};
+    struct es_producer_reply missing = {.last_number = 17, .owner_incarnation = 3ULL << 32 | 1};
+    static uint8_t receipt[GOLDEN_SIZE_MAX];
+    struct es_producer_reply read;
+    struct sample_event second;
+    struct es_reply reply;
+    struct es_pack pack;
+
+    (void)state;
+    sample_second(&second);
+    memcpy(producer.result.hash, second.hash, ES_HASH_SIZE);
+    memcpy(producer.result.store_hash, sample_fill(0x44), ES_HASH_SIZE);
+    producer.receipt = es_bytes_make(receipt, (uint32_t)golden_read("value", "receipt", receipt));
+    es_pack_init(&pack, built, sizeof built);
+    es_reply_begin(&pack, ES_OK, 3, ES_PRODUCER_REPLY_COUNT);
+    es_producer_reply_write(&pack, &producer);
+    expect_packed("reply", "producer", &pack);
+    assert_int_equal(es_reply_read(es_bytes_make(built, size), &reply), ES_OK);
+    es_producer_reply_read(&reply.rest, &read);
+    assert_true(es_unpack_done(&reply.rest));
+    assert_int_equal(read.last_number, 17);
+    assert_int_equal(read.owner_pid, 4711);
+    assert_true(read.owner_alive);
+    assert_int_equal(read.receipt.size, producer.receipt.size);
+    assert_int_equal(read.result.position, 3);
+
+    es_pack_init(&pack, built, sizeof built);
+    es_reply_begin(&pack, ES_OK, 3, ES_PRODUCER_REPLY_COUNT);
+    es_producer_reply_write(&pack, &missing);
+    expect_packed("reply", "producer_not_found", &pack);
+    assert_int_equal(es_reply_read(es_bytes_make(built, size), &reply), ES_OK);
+    es_producer_reply_read(&reply.rest, &read);
+    assert_true(es_unpack_done(&reply.rest));
+    assert_false(read.found);
+    assert_int_equal(read.receipt.size, 0);
+}
+
 static struct es_stream_item orders_item(const struct sample_event *second)
 {
     return (struct es_stream_item){es_text_of(SAMPLE_ORDERS), 2, second->hash, 7, 3, 1};
@@ -190,6 +241,11 @@ static void pages_of_other_items_are_as_kept(void **state)
                                           es_text_of("the hash is not that of the event")});
     es_page_count(&page);
     expect_page("findings", &page, true, NULL);
+    begin_page(&page);
+    es_producer_item_write(
+        &page.pack, &(struct es_producer_item){es_text_of("importer"), 17, 3ULL << 32 | 1, 1000});
+    es_page_count(&page);
+    expect_page("producers", &page, true, NULL);
 }
 
 /* A reply's items as 'read' makes them from 'kept', one after the other. */
@@ -249,6 +305,7 @@ static void kept_pages_give_back_their_items(void **state)
     struct es_published_event event;
     struct es_snapshot_item snapshot;
     struct es_finding finding;
+    struct es_producer_item producer;
     struct es_scan_item scan;
     struct es_kv_item pair;
 
@@ -280,6 +337,12 @@ static void kept_pages_give_back_their_items(void **state)
     es_finding_read(&reply.rest, &finding);
     assert_true(es_unpack_ok(&reply.rest));
     assert_int_equal(finding.kind, ES_FINDING_EVENT);
+    struct es_reply producers = open_reply("producers");
+    (void)es_unpack_array(&producers.rest);
+    es_producer_item_read(&producers.rest, &producer);
+    assert_true(es_unpack_ok(&producers.rest));
+    assert_int_equal(producer.last_number, 17);
+    assert_int_equal(producer.uid, 1000);
     assert_int_equal(finding.sequence, 2);
     assert_int_equal(finding.position, 3);
 }
@@ -289,6 +352,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(single_replies_are_as_kept),
         cmocka_unit_test(head_replies_are_as_kept),
+        cmocka_unit_test(replies_about_producers_are_as_kept),
         cmocka_unit_test(pages_of_events_are_as_kept),
         cmocka_unit_test(pages_of_other_items_are_as_kept),
         cmocka_unit_test(kept_replies_give_back_their_fields),

@@ -195,8 +195,8 @@ static void snapshots_are_as_kept(void **state)
 
 static void producers_and_consumers_are_as_kept(void **state)
 {
-    struct es_producer_value producer = {.owner_incarnation = SAMPLE_INCARNATION,
-                                         .last_sequence = 17};
+    struct es_producer_value producer = {
+        .owner_incarnation = SAMPLE_INCARNATION, .last_sequence = 17, .owner_uid = 1000};
     struct es_consumer_value consumer = {.epoch = SAMPLE_EPOCH,
                                          .position = 3,
                                          .owner = es_text_of("host 7, pid 4711"),
@@ -209,6 +209,7 @@ static void producers_and_consumers_are_as_kept(void **state)
     golden_expect("value", "producer", built, size);
     assert_int_equal(es_producer_value_decode(built, size, &producer_read), ES_OK);
     assert_int_equal(producer_read.owner_incarnation, SAMPLE_INCARNATION);
+    assert_int_equal(producer_read.owner_uid, 1000);
     assert_int_equal(es_consumer_value_encode(&consumer, built, sizeof built, &size), ES_OK);
     golden_expect("value", "consumer", built, size);
     assert_int_equal(es_consumer_value_decode(built, size, &consumer_read), ES_OK);
@@ -325,7 +326,7 @@ static void write_log_operations(struct es_pack *pack, const struct sample_event
     es_log_body_operation(pack, &operation);
     operation.kind = ES_LOG_PRODUCER;
     operation.as.producer =
-        (struct es_log_producer){es_text_of("importer"), {SAMPLE_INCARNATION, 17}};
+        (struct es_log_producer){es_text_of("importer"), {SAMPLE_INCARNATION, 17, 1000}};
     es_log_body_operation(pack, &operation);
     operation.kind = ES_LOG_EPOCH;
     operation.as.epoch = (struct es_epoch_entry){SAMPLE_EPOCH, 4};

@@ -43,12 +43,16 @@ static void requests_that_break_a_rule_are_refused_with_it(void **state)
         {"[2 1 'name']", ES_E_VERSION, ES_REASON_VERSION},
         {"[2]", ES_E_VERSION, ES_REASON_VERSION},
         {"[1 0]", ES_E_INVALID, ES_REASON_REQUEST_UNKNOWN},
-        {"[1 18]", ES_E_INVALID, ES_REASON_REQUEST_UNKNOWN},
+        {"[1 20]", ES_E_INVALID, ES_REASON_REQUEST_UNKNOWN},
         {"[1 4294967297 'name']", ES_E_INVALID, ES_REASON_REQUEST_UNKNOWN},
         {"[1 -1]", ES_E_INVALID, ES_REASON_MALFORMED},
         {"[1 2 b9 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
         {"[1 2 b9 9]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
         {"[1 2 'x' 0]", ES_E_INVALID, ES_REASON_MALFORMED},
+        {"[1 2 b9 0 'name']", ES_OK, ES_REASON_NONE},
+        {"[1 2 b9 0 '']", ES_E_INVALID, ES_REASON_NAME_EMPTY},
+        {"[1 2 b9 0 ~]", ES_E_INVALID, ES_REASON_MALFORMED},
+        {"[1 2 b9 0 'name' 1]", ES_E_INVALID, ES_REASON_MALFORMED},
         {"[1 3 'x' 0 1 true]", ES_E_INVALID, ES_REASON_STREAM_FORM},
         {"[1 3 " S " 0 0 true]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
         {"[1 3 " S " 0 65537 true]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
@@ -76,6 +80,11 @@ static void requests_that_break_a_rule_are_refused_with_it(void **state)
         {"[1 16 b0 60001]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
         {"[1 16 b1401 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
         {"[1 17 b0 -1]", ES_E_INVALID, ES_REASON_MALFORMED},
+        {"[1 18 'name' 0]", ES_OK, ES_REASON_NONE},
+        {"[1 18 'a:b' 0]", ES_E_INVALID, ES_REASON_NAME_COLON},
+        {"[1 18 'name' -1]", ES_E_INVALID, ES_REASON_MALFORMED},
+        {"[1 19 '' 1]", ES_OK, ES_REASON_NONE},
+        {"[1 19 '' 0]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
     };
 
     (void)state;
@@ -400,16 +409,21 @@ static void attach_messages_that_break_a_rule_are_refused(void **state)
     } cases[] = {
         {"[1 'attach' 7 'name']", ES_OK, ES_E_PROTOCOL},
         {"[1 'attach' 7 'name' 1]", ES_E_PROTOCOL, ES_E_PROTOCOL},
+        {"[1 'attach' 7 'name' 'p' true]", ES_OK, ES_E_PROTOCOL},
+        {"[1 'attach' 7 'name' 'p']", ES_E_PROTOCOL, ES_E_PROTOCOL},
+        {"[1 'attach' 7 'name' '' true]", ES_E_PROTOCOL, ES_E_PROTOCOL},
+        {"[1 'attach' 7 'name' 'p' 1]", ES_E_PROTOCOL, ES_E_PROTOCOL},
+        {"[1 'attach' 7 'name' 'p' true 1]", ES_E_PROTOCOL, ES_E_PROTOCOL},
         {"[1 'attack' 7 'name']", ES_E_PROTOCOL, ES_E_PROTOCOL},
         {"[1 'attach' 4294967296 'name']", ES_E_PROTOCOL, ES_E_PROTOCOL},
         {"[1 'attach' 7 'a\x01']", ES_E_PROTOCOL, ES_E_PROTOCOL},
         {"[1 'attach' 7 '" T64 T64 T64 T64 "']", ES_E_PROTOCOL, ES_E_PROTOCOL},
         {"[2 'attach']", ES_E_VERSION, ES_E_VERSION},
-        {"[1 -15 'no' 0 0 0]", ES_E_PROTOCOL, ES_OK},
-        {"[1 0 '' 0 0 0 'new']", ES_E_PROTOCOL, ES_OK},
-        {"[1 2147483648 '' 0 0 0]", ES_E_PROTOCOL, ES_E_PROTOCOL},
-        {"[1 0 '' 4294967296 0 0]", ES_E_PROTOCOL, ES_E_PROTOCOL},
-        {"[1 0 '' 0 0]", ES_E_PROTOCOL, ES_E_PROTOCOL},
+        {"[1 -15 'no' 0 0 0 0]", ES_E_PROTOCOL, ES_OK},
+        {"[1 0 '' 0 0 0 0 'new']", ES_E_PROTOCOL, ES_OK},
+        {"[1 2147483648 '' 0 0 0 0]", ES_E_PROTOCOL, ES_E_PROTOCOL},
+        {"[1 0 '' 4294967296 0 0 0]", ES_E_PROTOCOL, ES_E_PROTOCOL},
+        {"[1 0 '' 0 0 0]", ES_E_PROTOCOL, ES_E_PROTOCOL},
     };
     struct es_attach_request request;
     struct es_attach_reply reply;
@@ -444,7 +458,7 @@ static void every_reason_has_words_of_its_own(void **state)
             assert_string_not_equal(text, es_reason_text(b));
         }
     }
-    assert_int_equal(known, 52);
+    assert_int_equal(known, 53);
 }
 
 int main(void)

@@ -52,8 +52,9 @@ static void values_that_break_a_rule_are_refused(void **state)
         {"snapshot", "[1 9223372036854775808 1 b32 '' 0 5 b32 b1]", ES_E_CORRUPT},
         {"snapshot", "[1 7 1 b32 'a:b' 0 5 b32 b1]", ES_E_CORRUPT},
         {"snapshot", "[1 7 1 b32 'p' 0 5 b32 b1 'new']", ES_OK},
-        {"producer", "[1 2]", ES_E_CORRUPT},
-        {"producer", "[9 2 3]", ES_E_VERSION},
+        {"producer", "[1 2 3]", ES_E_CORRUPT},
+        {"producer", "[1 2 3 4294967296]", ES_E_CORRUPT},
+        {"producer", "[9 2 3 4]", ES_E_VERSION},
         {"consumer", "[1 2 3 '\xFF' 4]", ES_E_CORRUPT},
         {"consumer", "[1 2 3 '' 4 5]", ES_OK},
         {"category", "[1]", ES_E_CORRUPT},
@@ -321,7 +322,7 @@ static void encoders_say_when_there_is_no_room(void **state)
     struct es_kv_value pair = {1, sample_fill(1), es_bytes_make("", 0)};
     struct es_snapshot_value snapshot = {.event_hash = sample_fill(1),
                                          .state_hash = sample_fill(2)};
-    struct es_producer_value producer = {1, 2};
+    struct es_producer_value producer = {1, 2, 3};
     struct es_consumer_value consumer = {.owner = es_text_of("")};
     struct es_store_identity identity = {.format_version = 1};
     struct es_epochs epochs = {.count = 1};

@@ -109,6 +109,7 @@ static void entries_open_move_and_close(void **state)
                                    .uid = 1000,
                                    .pid = 4242,
                                    .pid_start_time = 999,
+                                   .is_producer = true,
                                    .producer = "billing"};
     struct es_control_ring ring = {.ring_id = 7, .cursor = 0, .uid = 1000};
     struct es_control_lane found_lane;
@@ -125,6 +126,7 @@ static void entries_open_move_and_close(void **state)
     assert_int_equal(es_control_lane(&f.control, 255, &found_lane), ES_OK);
     assert_int_equal(found_lane.last_sequence, 12);
     assert_int_equal(found_lane.next_offset, 640);
+    assert_true(found_lane.is_producer);
     assert_string_equal(found_lane.producer, "billing");
     assert_int_equal(es_control_ring(&f.control, 15, &found_ring), ES_OK);
     assert_int_equal(found_ring.cursor, 13);
