@@ -45,7 +45,7 @@ static const struct argp_option table[] = {
      0},
     {"group", KEY_GROUP, "NAME", 0, "Serve the members of this group too", 0},
     {"reserve-bytes", KEY_RESERVE, "N", 0,
-     "Refuse appends while less is free on the disk (default 268435456)", 0},
+     "Refuse all but deletions while less is free on the disk (default 268435456)", 0},
     {"log-segment-bytes", KEY_LOG_SEGMENT_BYTES, "N", 0,
      "Size of each of the three segments of a new store's commit log (default 33554432)", 0},
     {"log-level", KEY_LOG_LEVEL, "L", 0, "error, warning, info (the default) or debug", 0},

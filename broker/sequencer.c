@@ -291,6 +291,25 @@ static enum es_status add_operations(struct sequencer *sequencer, struct batch *
     return ES_OK;
 }
 
+/* Nothing but deletions: they make room, so the reserve is for them too. */
+static bool only_deletes(const struct incoming *incoming)
+{
+    struct es_transaction_reader reader;
+    struct es_operation operation;
+    bool found = true;
+    enum es_reason reason =
+        es_transaction_read(&reader, incoming->transaction, incoming->transaction_bytes);
+
+    while (reason == ES_REASON_NONE && found) {
+        reason = es_transaction_read_operation(&reader, &operation, &found);
+        if (reason == ES_REASON_NONE && found && operation.kind != ES_OPERATION_KV_DELETE &&
+            operation.kind != ES_OPERATION_SNAPSHOT_DELETE) {
+            return false;
+        }
+    }
+    return reason == ES_REASON_NONE;
+}
+
 /* What can be said of a transaction before its operations are looked at. */
 static void judge_envelope(const struct sequencer *sequencer, const struct incoming *incoming,
                            struct es_transaction_reader *reader, struct verdict *verdict)
@@ -305,7 +324,7 @@ static void judge_envelope(const struct sequencer *sequencer, const struct incom
             return;
         }
     }
-    if (sequencer->no_space) {
+    if (sequencer->no_space && !only_deletes(incoming)) {
         refuse(verdict, ES_NO_SPACE, ES_REASON_DISK_RESERVE);
         return;
     }

@@ -42,11 +42,42 @@ static void a_snapshot_deletion_does_not_wait_for_its_own_transaction(void **sta
     assert_int_equal(stored_count(f, STORE_SNAPSHOTS), 0);
 }
 
+/* Who is told that the disk is full has to be able to make room. */
+static void below_the_reserve_deletions_go_on(void **state)
+{
+    struct sequencer_fixture *f = *state;
+
+    append_one(f, ORDERS, TX_ANY);
+    tx_begin(f, 2);
+    tx_put(f, "rate", TX_ANY, "19");
+    tx_snapshot(f, ORDERS, 1, 1, "old");
+    tx_submit(f);
+    fixture_commit(f);
+    sequencer_set_no_space(f->sequencer, true);
+
+    tx_begin(f, 2);
+    tx_delete(f, "rate", TX_ANY);
+    tx_put(f, "rate", TX_ANY, "20");
+    assert_int_equal(tx_submit(f)->status, ES_NO_SPACE);
+    tx_begin(f, 1);
+    tx_snapshot(f, ORDERS, 2, 1, "new");
+    assert_int_equal(tx_submit(f)->status, ES_NO_SPACE);
+    tx_begin(f, 2);
+    tx_delete(f, "rate", TX_ANY);
+    tx_snapshot_delete(f, ORDERS);
+    assert_int_equal(tx_submit(f)->status, ES_OK);
+    fixture_commit(f);
+    assert_int_equal(stored_count(f, STORE_SNAPSHOTS), 0);
+    assert_false(stored_key(f, "rate", &(uint64_t){0}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_snapshot_deletion_does_not_wait_for_its_own_transaction,
                                         sequencer_fixture_setup, sequencer_fixture_teardown),
+        cmocka_unit_test_setup_teardown(below_the_reserve_deletions_go_on, sequencer_fixture_setup,
+                                        sequencer_fixture_teardown),
     };
 
     es_hash_warm_up();
