@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "broker/connections.h"
 #include "broker/logger.h"
 #include "broker/process.h"
 #include "broker/socket_file.h"
@@ -22,7 +23,6 @@
 #include "shm/probe.h"
 
 enum {
-    CONNECTIONS_MAX = 512,
     LISTEN_BACKLOG = 128,
     EVENTS_PER_WAIT = 32,
     DESCRIPTORS_SENT = 3,
@@ -38,19 +38,6 @@ enum source {
     SOURCE_OWNER
 };
 
-struct connection {
-    int fd; /* -1: not in use */
-    uint32_t uid;
-    pid_t pid;
-    bool is_attached;
-    uint64_t accepted; /* counts up: which one is the oldest */
-};
-
-struct owner {
-    int pidfd; /* -1: not watched */
-    uint64_t incarnation;
-};
-
 struct control {
     struct control_config config;
     int epoll_fd;
@@ -58,9 +45,9 @@ struct control {
     int signal_fd;
     int stop_fd;
     bool is_over;
-    uint64_t accept_count;
-    struct connection connections[CONNECTIONS_MAX];
-    struct owner owners[ES_LANE_COUNT_MAX]; /* by lane index */
+    struct connections connections;
+    int pidfds[ES_LANE_COUNT_MAX];            /* of the owners, by lane index; -1: not watched */
+    uint64_t incarnations[ES_LANE_COUNT_MAX]; /* of the lanes as they were handed out last */
 };
 
 static enum es_status watch(struct control *control, int fd, enum source source, uint32_t index)
@@ -125,32 +112,23 @@ static void tell_gone(void *context)
 
 static void forget_owner(struct control *control, uint32_t index)
 {
-    struct owner *owner = &control->owners[index];
-
-    if (owner->pidfd >= 0) {
-        close(owner->pidfd); /* leaves the epoll set with its last descriptor */
-        owner->pidfd = -1;
+    if (control->pidfds[index] >= 0) {
+        close(control->pidfds[index]); /* leaves the epoll set with its last descriptor */
+        control->pidfds[index] = -1;
     }
 }
 
-/* False: the process has ended. One that cannot be watched is not dead: its lane
- * is kept until it is closed. */
-static bool watch_owner(struct control *control, uint32_t index, uint64_t incarnation, pid_t pid,
-                        uint64_t pid_start_time)
+/* Watches with this descriptor from now on; -1: the process cannot be watched. That is
+ * not dead: its lane is kept until it is closed. */
+static void watch_owner(struct control *control, uint32_t index, int pidfd)
 {
-    struct owner *owner = &control->owners[index];
-    bool is_gone = false;
-
-    forget_owner(control, index);
-    owner->incarnation = incarnation;
-    owner->pidfd = process_watch(pid, pid_start_time, &is_gone);
-    if (owner->pidfd >= 0 && watch(control, owner->pidfd, SOURCE_OWNER, index) != ES_OK) {
+    control->pidfds[index] = pidfd;
+    if (pidfd >= 0 && watch(control, pidfd, SOURCE_OWNER, index) != ES_OK) {
         forget_owner(control, index);
     }
-    if (owner->pidfd < 0 && !is_gone) {
-        log_warning("cannot watch process %ld: its lane is kept until it closes it", (long)pid);
+    if (control->pidfds[index] < 0) {
+        log_warning("cannot watch the owner of lane %u: it is kept until it is closed", index);
     }
-    return !is_gone;
 }
 
 /* Lanes that were taken over; the commit thread does not run yet. */
@@ -158,24 +136,29 @@ static void find_owner(void *context, uint32_t index, uint64_t incarnation, pid_
                        uint64_t pid_start_time)
 {
     struct control *control = context;
+    bool is_gone = false;
+    int pidfd = process_watch(pid, pid_start_time, &is_gone);
 
-    if (!watch_owner(control, index, incarnation, pid, pid_start_time)) {
+    if (is_gone) {
         lanes_owner_gone(control->config.lanes, index, incarnation);
+    } else {
+        control->incarnations[index] = incarnation;
+        watch_owner(control, index, pidfd);
     }
 }
 
 /* An event may be older than the watch: a lane that was closed is given to others,
  * perhaps in the very round in which its former owner ends. */
-static bool has_ended(const struct owner *owner)
+static bool has_ended(int pidfd)
 {
-    struct pollfd look = {.fd = owner->pidfd, .events = POLLIN};
+    struct pollfd look = {.fd = pidfd, .events = POLLIN};
 
-    return owner->pidfd >= 0 && poll(&look, 1, 0) == 1;
+    return pidfd >= 0 && poll(&look, 1, 0) == 1;
 }
 
 static void owner_ended(struct control *control, uint32_t index)
 {
-    struct gone gone = {control->config.lanes, index, control->owners[index].incarnation};
+    struct gone gone = {control->config.lanes, index, control->incarnations[index]};
 
     forget_owner(control, index);
     if (inbox_call(control->config.inbox, tell_gone, &gone) != ES_OK) {
@@ -184,42 +167,6 @@ static void owner_ended(struct control *control, uint32_t index)
 }
 
 /* ---- connections --------------------------------------------------------- */
-
-static void disconnect(struct connection *connection)
-{
-    close(connection->fd);
-    connection->fd = -1;
-}
-
-/* Disconnects the oldest who never asked for anything; NULL: there is none. */
-static struct connection *drop_oldest(struct control *control)
-{
-    struct connection *oldest = NULL;
-
-    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
-        struct connection *connection = &control->connections[i];
-
-        if (connection->fd >= 0 && !connection->is_attached &&
-            (oldest == NULL || connection->accepted < oldest->accepted)) {
-            oldest = connection;
-        }
-    }
-    if (oldest != NULL) {
-        disconnect(oldest);
-    }
-    return oldest;
-}
-
-/* A place for one more; where all are taken, that of the oldest who never asked. */
-static struct connection *find_place(struct control *control)
-{
-    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
-        if (control->connections[i].fd < 0) {
-            return &control->connections[i];
-        }
-    }
-    return drop_oldest(control);
-}
 
 static bool is_welcome(const struct control *control, const struct ucred *peer)
 {
@@ -235,21 +182,20 @@ static void accept_one(struct control *control)
 
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE) {
-            (void)drop_oldest(control); /* who waits outside is asked for again and again */
+            /* who waits outside is asked for again and again */
+            (void)connections_drop_one(&control->connections, control->incarnations);
         }
         return;
     }
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && is_welcome(control, &peer)) {
-        place = find_place(control);
-    }
-    if (place == NULL) {
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || !is_welcome(control, &peer)) {
         close(fd);
         return;
     }
-    *place = (struct connection){
-        .fd = fd, .uid = peer.uid, .pid = peer.pid, .accepted = ++control->accept_count};
-    if (watch(control, fd, SOURCE_CONNECTION, (uint32_t)(place - control->connections)) != ES_OK) {
-        disconnect(place);
+    place = connections_place(&control->connections, control->incarnations);
+    connections_fill(&control->connections, place, fd, peer.uid, peer.pid);
+    if (watch(control, fd, SOURCE_CONNECTION, (uint32_t)(place - control->connections.places)) !=
+        ES_OK) {
+        connection_end(place);
     }
 }
 
@@ -339,6 +285,8 @@ static enum es_status serve_attach(struct control *control, struct connection *c
 {
     struct attaching attaching = {.control = control, .connection = connection};
     struct lanes_attachment *made = &attaching.attachment;
+    bool is_gone = false;
+    int pidfd = -1;
     enum es_status status = ES_OK;
 
     if (request->layout_id != ES_LAYOUT_ID) {
@@ -354,12 +302,18 @@ static enum es_status serve_attach(struct control *control, struct connection *c
     }
     connection->is_attached = reply(connection, ES_OK, made);
     ES_PROBE(attach_reply_sent);
+    connection->lane_index = made->lane_index;
+    connection->incarnation = made->incarnation;
     close(made->control_fd);
     close(made->ring_fd);
     close(made->lane_fd);
-    if (!watch_owner(control, made->lane_index, made->incarnation, connection->pid,
-                     attaching.pid_start_time) ||
-        !connection->is_attached) {
+    pidfd = process_watch_peer(connection->fd, connection->pid, attaching.pid_start_time, &is_gone);
+    control->incarnations[made->lane_index] = made->incarnation;
+    forget_owner(control, made->lane_index);
+    if (!is_gone) {
+        watch_owner(control, made->lane_index, pidfd);
+    }
+    if (is_gone || !connection->is_attached) {
         owner_ended(control, made->lane_index); /* dead, or it never heard of its lane */
     }
     return connection->is_attached ? ES_OK : ES_E_CLOSED;
@@ -385,7 +339,7 @@ static void close_received(struct msghdr *message)
 /* One packet. Anything but one sound request to attach ends the connection. */
 static void hear(struct control *control, uint32_t index)
 {
-    struct connection *connection = &control->connections[index];
+    struct connection *connection = &control->connections.places[index];
     uint8_t bytes[ES_ATTACH_BYTES_MAX];
     union {
         char bytes[CMSG_SPACE(DESCRIPTORS_RECEIVED_MAX * sizeof(int))];
@@ -417,7 +371,7 @@ static void hear(struct control *control, uint32_t index)
         }
     }
     if (status != ES_OK) {
-        disconnect(connection);
+        connection_end(connection);
     }
 }
 
@@ -437,11 +391,9 @@ enum es_status control_new(const struct control_config *config, char *why,
     control->listener_fd = -1;
     control->signal_fd = -1;
     control->stop_fd = -1;
-    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
-        control->connections[i].fd = -1;
-    }
+    connections_init(&control->connections);
     for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
-        control->owners[i].pidfd = -1;
+        control->pidfds[i] = -1;
     }
     control->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     snprintf(why, CONTROL_WHY_BYTES, "cannot make descriptors");
@@ -466,7 +418,7 @@ static void handle(struct control *control, const struct epoll_event *event)
     case SOURCE_LISTENER: accept_one(control); break;
     case SOURCE_CONNECTION: hear(control, index); break;
     case SOURCE_OWNER:
-        if (has_ended(&control->owners[index])) {
+        if (has_ended(control->pidfds[index])) {
             owner_ended(control, index);
         }
         break;
@@ -512,11 +464,9 @@ void control_free(struct control *control)
     if (control == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
-        close_if_open(control->connections[i].fd);
-    }
+    connections_deinit(&control->connections);
     for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
-        close_if_open(control->owners[i].pidfd);
+        close_if_open(control->pidfds[i]);
     }
     if (control->listener_fd >= 0) {
         close(control->listener_fd);

@@ -7,8 +7,9 @@
  * Peers.   A peer is its SO_PEERCRED, never what it says. One message is one
  *          SOCK_SEQPACKET packet; descriptors that come with it are closed. A
  *          peer that breaks the protocol is disconnected.
- * Death.   A process is known to have ended by its pidfd alone: a connection can
- *          end for other reasons, and a silent process may be stopped.
+ * Death.   A process is known to have ended by its pidfd alone, which the kernel hands
+ *          out for a connection where it can: a connection can end for other reasons,
+ *          and a silent process may be stopped.
  * Threads. The one that calls control_run().
  */
 #ifndef BROKER_CONTROL_H

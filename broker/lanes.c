@@ -16,6 +16,7 @@
 
 enum {
     ATTACH_COUNT_MAX = (1 << 24) - 1, /* what fits between start number and index */
+    LANES_KEPT = 64, /* of ES_LANE_COUNT_MAX: an equal share for each user who can be there */
     RING_MODE = 0600,
     LANE_MODE = 0600,
     CONTROL_MODE = 0600
@@ -434,6 +435,18 @@ static enum es_status duplicate_descriptors(struct lanes *lanes, const struct la
     return ES_E_IO;
 }
 
+/* Where several users may produce, the last lanes are for those who have few. */
+static bool has_its_share(const struct lanes *lanes, const struct lane_ring *ring)
+{
+    uint32_t open_count = 0;
+
+    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
+        open_count += lanes->lanes[i].is_open;
+    }
+    return lanes->group != ES_GROUP_NONE && ES_LANE_COUNT_MAX - open_count <= LANES_KEPT &&
+           ring->lane_count >= LANES_KEPT / ES_RING_COUNT_MAX;
+}
+
 enum es_status lanes_attach(struct lanes *lanes, uint32_t uid, pid_t pid, uint64_t pid_start_time,
                             const char *name, struct lanes_attachment *ret_attachment)
 {
@@ -453,7 +466,7 @@ enum es_status lanes_attach(struct lanes *lanes, uint32_t uid, pid_t pid, uint64
         index++;
     }
     if (index == ES_LANE_COUNT_MAX || ring->lane_count >= lanes->identity.geometry.lane_count ||
-        lanes->attach_count == ATTACH_COUNT_MAX) {
+        lanes->attach_count == ATTACH_COUNT_MAX || has_its_share(lanes, ring)) {
         return ES_E_LIMIT;
     }
     lanes->attach_count++;

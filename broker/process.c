@@ -5,8 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* headers before Linux 6.5 */
+#endif
 
 enum {
     STAT_BYTES_MAX = 1024,
@@ -59,4 +64,16 @@ int process_watch(pid_t pid, uint64_t start_time, bool *ret_gone)
         return -1;
     }
     return fd;
+}
+
+int process_watch_peer(int socket, pid_t pid, uint64_t start_time, bool *ret_gone)
+{
+    int fd = -1;
+    socklen_t size = sizeof fd;
+
+    *ret_gone = false;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) == 0 && fd >= 0) {
+        return fd; /* close-on-exec from birth */
+    }
+    return process_watch(pid, start_time, ret_gone);
 }

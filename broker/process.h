@@ -20,4 +20,11 @@ uint64_t process_start_time(pid_t pid);
  */
 int process_watch(pid_t pid, uint64_t start_time, bool *ret_gone);
 
+/*
+ * The same for the process that has connected 'socket': from the kernel's own
+ * knowledge of the peer where it tells (SO_PEERPIDFD, Linux 6.5), which no reuse of
+ * a PID can mislead, else as process_watch().
+ */
+int process_watch_peer(int socket, pid_t pid, uint64_t start_time, bool *ret_gone);
+
 #endif
