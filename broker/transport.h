@@ -5,9 +5,11 @@
  * nng itself: docs/adr/0015 says why.
  *
  * Peers.    A message larger than REQUEST_BYTES_MAX closes its connection. At
- *           most TRANSPORT_CONNECTIONS_MAX connections are open on each socket; a
- *           further one is closed at once, and so is one that does not greet, or
- *           does not take its reply, within TRANSPORT_PATIENCE_NS. Sockets have
+ *           most TRANSPORT_CONNECTIONS_MAX connections are served on each socket; a
+ *           further one replaces one that has not greeted or has nothing under
+ *           way, or any of a user who holds more, else it is closed at once. So is
+ *           one that does not greet, or does not take its reply, within
+ *           TRANSPORT_PATIENCE_NS. Sockets have
  *           mode 0700, or 0660 with a group; a peer that is neither the broker's
  *           user nor root is closed unless there is a group.
  * Slow peers. A subscriber that does not read loses its oldest messages. A client

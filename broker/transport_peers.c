@@ -189,6 +189,68 @@ static struct peer *peer_new(struct listening *listening, int fd, uint32_t uid)
     return peer;
 }
 
+static uint32_t count_of(const struct listening *listening, uint32_t uid)
+{
+    uint32_t count = 0;
+
+    for (const struct peer *peer = listening->peers; peer != NULL; peer = peer->next) {
+        count += peer->link->uid == uid && !peer->dropped;
+    }
+    return count;
+}
+
+/* How little is lost with it: 2 did not even greet, 1 has nothing under way and can
+ * connect again when it wants to, 0 waits for something, as a subscriber always does. */
+static int idleness(const struct peer *peer)
+{
+    if (!peer->link->greeted) {
+        return 2;
+    }
+    return peer->listening->role == SP_ROLE_REP && !peer->busy && peer->link->message == NULL &&
+                   !sp_link_pending(peer->link)
+               ? 1
+               : 0;
+}
+
+/* All places are taken: makes one at the cost of the user who holds most of them. Of
+ * its own connections a newcomer replaces none that waits. The peer is only shut down
+ * here and freed by its next event, for this round may hold one already. False: the
+ * newcomer has to stay outside. */
+static bool make_place(const struct listening *listening, uint32_t uid)
+{
+    uint32_t own_count = count_of(listening, uid);
+    uint32_t last_uid = uid;
+    uint32_t last_count = own_count;
+    struct peer *victim = NULL;
+    uint32_t crowd = 0;
+
+    for (struct peer *peer = listening->peers; peer != NULL; peer = peer->next) {
+        const struct sp_link *link = peer->link;
+
+        if (link->uid != last_uid) {
+            last_uid = link->uid;
+            last_count = count_of(listening, last_uid);
+        }
+        if (peer->gone || peer->dropped || last_count < own_count ||
+            (last_count == own_count && idleness(peer) == 0)) {
+            continue;
+        }
+        if (victim == NULL || last_count > crowd ||
+            (last_count == crowd &&
+             (idleness(peer) > idleness(victim) ||
+              (idleness(peer) == idleness(victim) && link->moved_ns < victim->link->moved_ns)))) {
+            victim = peer;
+            crowd = last_count;
+        }
+    }
+    if (victim == NULL) {
+        return false;
+    }
+    victim->dropped = true;
+    (void)shutdown(victim->link->fd, SHUT_RDWR);
+    return true;
+}
+
 /* Makes a peer of a new connection, or closes it. */
 static void welcome(struct listening *listening, int fd)
 {
@@ -198,7 +260,8 @@ static void welcome(struct listening *listening, int fd)
     uint32_t uid = UINT32_MAX;
 
     pthread_mutex_lock(&transport->mutex);
-    if (listening->peer_count < TRANSPORT_CONNECTIONS_MAX && peer_is_allowed(transport, fd, &uid)) {
+    if (peer_is_allowed(transport, fd, &uid) &&
+        (listening->peer_count < TRANSPORT_CONNECTIONS_MAX || make_place(listening, uid))) {
         peer = peer_new(listening, fd, uid);
     }
     event.data.ptr = peer;

@@ -21,9 +21,10 @@ struct peer {
     struct peer *ready_next; /* in the queue of requests that wait for a worker */
     struct listening *listening;
     struct sp_link *link;
-    bool busy;  /* a request waits for a worker, is with one, or its reply is under way */
-    bool gone;  /* the other side is; freed once no worker has it */
-    bool taken; /* by a worker */
+    bool busy;    /* a request waits for a worker, is with one, or its reply is under way */
+    bool gone;    /* the other side is; freed once no worker has it */
+    bool taken;   /* by a worker */
+    bool dropped; /* shut down to make place; its next event ends it */
 };
 
 struct listening {

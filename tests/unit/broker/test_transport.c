@@ -441,37 +441,6 @@ static void a_subscriber_that_does_not_read_never_blocks_the_publisher(void **st
     sp_close(&sleeper);
 }
 
-static void connections_beyond_the_bound_are_closed_and_free_again(void **state)
-{
-    struct fixture *f = *state;
-    struct sp_client *clients = calloc(TRANSPORT_CONNECTIONS_MAX + 1, sizeof *clients);
-    struct sp_client late;
-
-    assert_non_null(clients);
-    for (size_t i = 0; i < TRANSPORT_CONNECTIONS_MAX; i++) {
-        assert_true(sp_connect(&clients[i], f->requests_path, SP_REQ));
-    }
-    assert_served(f, &clients[TRANSPORT_CONNECTIONS_MAX - 1], "the last that fits");
-    if (sp_connect(&late, f->requests_path, SP_REQ)) {
-        assert_true(sp_is_closed(&late));
-        sp_close(&late);
-    }
-    for (size_t i = 0; i < TRANSPORT_CONNECTIONS_MAX; i++) {
-        sp_close(&clients[i]);
-    }
-    free(clients);
-    for (bool served = false; !served;) { /* until nng has noticed that they are gone */
-        uint8_t *reply = NULL;
-        size_t size = 0;
-
-        if (sp_connect(&late, f->requests_path, SP_REQ)) {
-            served = sp_request(&late, "in", 2, &reply, &size);
-            sp_close(&late);
-        }
-        free(reply);
-    }
-}
-
 static void socket_files_have_the_modes_that_keep_others_out(void **state)
 {
     struct fixture *f = *state;
@@ -568,7 +537,6 @@ int main(void)
         TEST(a_slow_subscriber_loses_the_oldest_messages),
         TEST(every_subscriber_gets_each_message_whole_and_is_noticed),
         TEST(a_subscriber_that_does_not_read_never_blocks_the_publisher),
-        TEST(connections_beyond_the_bound_are_closed_and_free_again),
         TEST(socket_files_have_the_modes_that_keep_others_out),
         TEST(a_path_too_long_taken_or_not_a_socket_is_refused_with_the_reason),
         TEST(a_socket_file_left_by_a_killed_broker_is_replaced),
