@@ -238,8 +238,11 @@ static enum es_status make_commit_path(struct broker *broker)
                                  .counters = &broker->counters,
                                  .record_bytes_max = broker->geometry.record_bytes_max};
     struct flusher_config flusher = {startup->store, startup->log, &broker->counters, fail};
-    struct witness_config witness = {startup->anchor, startup->log, !broker->options->syncs_commits,
-                                     fail};
+    struct witness_config witness = {.anchor = startup->anchor,
+                                     .log = startup->log,
+                                     .syncs_log = !broker->options->syncs_commits,
+                                     .is_at_once = broker->options->syncs_anchor,
+                                     .failed = fail};
     struct scribe_config scribe = {.log = startup->log,
                                    .counters = &broker->counters,
                                    .syncs_commits = broker->options->syncs_commits};

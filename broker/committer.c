@@ -258,6 +258,11 @@ enum es_status committer_finish(struct committer *committer, struct batch *batch
     }
     ES_PROBE(commit_applied);
     move_past(&committer->end, batch);
+    if (batch->commit_number != 0) { /* a batch without one was not synced: scribe.h */
+        witness_note(committer->config.witness, committer->end.batch_number,
+                     committer->end.commit_number, committer->end.position,
+                     committer->end.store_hash);
+    }
     write_control_page(committer, batch);
     lanes_free_slots(lanes, &batch->progress);
     ES_PROBE(commit_slots_freed);
@@ -265,11 +270,6 @@ enum es_status committer_finish(struct committer *committer, struct batch *batch
     ES_PROBE(commit_acknowledged);
     answer_requests(committer, batch);
     publish(committer, batch);
-    if (batch->commit_number != 0) { /* a batch without one was not synced: scribe.h */
-        witness_note(committer->config.witness, committer->end.batch_number,
-                     committer->end.commit_number, committer->end.position,
-                     committer->end.store_hash);
-    }
     heads_set_applied(committer->config.heads, batch->number);
     count(committer, batch);
     return ES_OK;

@@ -17,6 +17,7 @@ enum {
     KEY_DATA = 'd',
     KEY_RUN = 'r',
     KEY_DURABILITY = 'D',
+    KEY_ANCHOR = 'a',
     KEY_STORE = 's',
     KEY_SLOTS = 'n',
     KEY_LANE_BYTES = 'l',
@@ -35,6 +36,10 @@ static const struct argp_option table[] = {
     {"durability", KEY_DURABILITY, "fsync|os", 0,
      "What an acknowledged event survives: power loss (fsync, the default) or the end of any "
      "process (os)",
+     0},
+    {"anchor", KEY_ANCHOR, "soon|sync", 0,
+     "When the anchor, the witness of the last commit, is written: at most 10 ms after the answer "
+     "(soon, the default), or synced before it (sync)",
      0},
     {"store", KEY_STORE, "rocksdb|memory", 0,
      "Where events are kept: on disk (the default), or in memory until the broker ends", 0},
@@ -143,6 +148,9 @@ static void check_together(const struct argp_state *state, struct parsing *parsi
     if (options->run_path[0] == '\0') {
         default_run_path(state, options);
     }
+    if (options->syncs_anchor && !options->syncs_commits) {
+        argp_error(state, "--anchor sync needs --durability fsync");
+    }
     if (es_geometry_make(parsing->slot_count, parsing->lane_bytes, &options->geometry) != ES_OK) {
         argp_error(state, "--slots is a power of two from 2 to 1048576, --lane-bytes a multiple "
                           "of 4096 from 65536 to 33554432");
@@ -164,6 +172,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case KEY_DURABILITY:
         options->syncs_commits = choice(state, "durability", text, "fsync", "os");
         break;
+    case KEY_ANCHOR: options->syncs_anchor = choice(state, "anchor", text, "sync", "soon"); break;
     case KEY_STORE: options->in_memory = choice(state, "store", text, "memory", "rocksdb"); break;
     case KEY_SLOTS: parsing->slot_count = number(state, "slots", text); break;
     case KEY_LANE_BYTES: parsing->lane_bytes = number(state, "lane-bytes", text); break;

@@ -21,6 +21,7 @@ struct options {
     char run_path[OPTIONS_PATH_BYTES_MAX];
     bool run_is_default; /* then the broker makes the directory */
     bool syncs_commits;  /* durability fsync */
+    bool syncs_anchor;   /* the anchor too, before the answer */
     bool in_memory;      /* store memory */
     bool group_given;
     gid_t group;

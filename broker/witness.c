@@ -34,7 +34,7 @@ static void pause_for(struct witness *witness, uint64_t ns)
     }
 }
 
-/* Without the lock: with durability os the log is synced first, so that the
+/* By one thread at a time: with durability os the log is synced first, so that the
  * anchor names only what is on disk. */
 static void write_down(struct witness *witness, const struct anchor_state *state)
 {
@@ -110,6 +110,11 @@ void witness_note(struct witness *witness, uint64_t batch_number, uint64_t commi
     witness->newest.commit_number = commit_number;
     witness->newest.position = position;
     memcpy(witness->newest.store_hash, store_hash, ANCHOR_HASH_BYTES);
+    if (witness->config.is_at_once) {
+        write_down(witness, &witness->newest); /* the thread has no news and writes nothing */
+        pthread_mutex_unlock(&witness->lock);
+        return;
+    }
     witness->has_news = true;
     if (witness->is_idle) {
         pthread_cond_signal(&witness->changed);

@@ -1,7 +1,8 @@
 /*
  * Keeps the anchor near the truth: at most ANCHOR_DELAY_NS after a commit it
  * names the newest synced batch. With durability 'os' it is also what syncs the
- * log, once a second, before the anchor.
+ * log, once a second, before the anchor. Told to be at once (--anchor sync), it
+ * writes the anchor before witness_note() returns, and so before the ack.
  *
  * Threads. witness_note(), witness_stop(): the commit thread. One of its own.
  */
@@ -19,6 +20,7 @@ struct witness_config {
     struct anchor *anchor; /* outlive it */
     struct log *log;
     bool syncs_log;                                    /* durability os */
+    bool is_at_once;                                   /* --anchor sync; not with syncs_log */
     void (*failed)(const char *what, const char *why); /* fail-stop; does not return */
 };
 
@@ -27,7 +29,7 @@ ES_MUST_USE enum es_status witness_new(const struct witness_config *config,
                                        const struct anchor_state *state,
                                        struct witness **ret_witness);
 
-/* The newest commit: batch, commit, position and store hash of 'state' count. */
+/* The newest commit, which is synced unless syncs_log: batch, commit, position and store hash of 'state' count. */
 void witness_note(struct witness *witness, uint64_t batch_number, uint64_t commit_number,
                   uint64_t position, const uint8_t *store_hash);
 

@@ -143,10 +143,11 @@ enum es_status commit_parts_open(struct commit_parts *parts)
                                                           &parts->counters, fail_test},
                                  &parts->flusher),
                      ES_OK);
-    assert_int_equal(
-        witness_new(&(struct witness_config){startup->anchor, startup->log, false, fail_test},
-                    &startup->state, &parts->witness),
-        ES_OK);
+    assert_int_equal(witness_new(&(struct witness_config){.anchor = startup->anchor,
+                                                          .log = startup->log,
+                                                          .failed = fail_test},
+                                 &startup->state, &parts->witness),
+                     ES_OK);
     scribe.log = startup->log;
     scribe.flusher = parts->flusher;
     assert_int_equal(scribe_new(&scribe, &parts->scribe), ES_OK);
