@@ -117,7 +117,7 @@ static enum es_status submit_entered(struct es_producer *producer, const char *s
             es_producer_claim(producer, bytes_min, ES_TRANSACTION_HEADER_MAX + bytes_max, &pack);
     }
     if (status == ES_OK) {
-        es_transaction_write_begin(&pack, 0, 1);
+        es_transaction_write_begin(&pack, es_number_next(producer), 1);
         es_append_pack(&pack, stream, expectation, events, count);
         status = es_producer_send(producer, &pack, ret_ticket);
     }
@@ -130,14 +130,15 @@ enum es_status es_producer_append(struct es_producer *producer, const char *stre
                                   uint64_t timeout_ns, struct es_outcome *ret_outcome)
 {
     uint64_t ticket = 0;
-    enum es_status status = es_producer_enter_to_wait(producer);
+    int64_t deadline_ns = 0;
+    enum es_status status = es_producer_enter_to_wait(producer, timeout_ns, &deadline_ns);
 
     if (status != ES_OK) {
         return status;
     }
     status = submit_entered(producer, stream, expectation, events, count, &ticket);
     if (status == ES_OK) {
-        status = es_producer_settle(producer, ticket, timeout_ns, ret_outcome);
+        status = es_producer_settle(producer, ticket, deadline_ns, ret_outcome);
     }
     es_producer_leave(producer);
     return status;
@@ -183,7 +184,7 @@ static enum es_status reserve_entered(struct es_producer *producer, const char *
     if (status != ES_OK) {
         return status;
     }
-    es_transaction_write_begin(&pack, 0, 1);
+    es_transaction_write_begin(&pack, es_number_next(producer), 1);
     pack_append(&pack, stream, expectation, 1);
     es_transaction_write_event_begin(&pack, event->tick, es_text_of(event->type),
                                      (uint32_t)event->payload_bytes);

@@ -22,6 +22,7 @@ struct grant {
     uint32_t lane_index;
     uint64_t incarnation;
     uint32_t ring_index;
+    uint64_t last_number;
 };
 
 static void close_descriptors(struct grant *grant)
@@ -103,16 +104,20 @@ static enum es_status read_grant(const struct es_connection *connection, const u
     grant->lane_index = reply.lane_index;
     grant->incarnation = reply.incarnation;
     grant->ring_index = reply.ring_index;
+    grant->last_number = reply.last_number;
     if (grant->fd_count != DESCRIPTOR_COUNT) {
         return protocol_error(connection, "it did not send the three descriptors of a lane");
     }
     return ES_OK;
 }
 
-static enum es_status send_request(const struct es_connection *connection, int fd)
+static enum es_status send_request(const struct es_connection *connection,
+                                   const struct es_attach_wish *wish, int fd)
 {
     const struct es_attach_request request = {.layout_id = ES_LAYOUT_ID,
-                                              .client_name = es_text_of(connection->client_name)};
+                                              .client_name = es_text_of(connection->client_name),
+                                              .producer = es_text_of(wish->producer),
+                                              .take_over = wish->take_over};
     uint8_t bytes[ES_ATTACH_BYTES_MAX];
     uint32_t size = 0;
     enum es_status status = es_attach_request_encode(&request, bytes, sizeof bytes, &size);
@@ -139,10 +144,6 @@ static enum es_status receive_grant(struct es_connection *connection, int fd, in
     enum es_status status = es_connection_wait(connection, fd, POLLIN, deadline_ns);
     ssize_t size;
 
-    if (status == ES_TIMEOUT) {
-        return es_fail(connection, ES_E_UNREACHABLE,
-                       "%s/control.sock: the broker did not answer in time", connection->run_dir);
-    }
     if (status != ES_OK) {
         return status;
     }
@@ -215,10 +216,10 @@ static void unmap_all(struct es_attachment *attachment)
     }
 }
 
-enum es_status es_attachment_open(struct es_connection *connection, int64_t deadline_ns,
-                                  struct es_attachment *ret_attachment)
+enum es_status es_attachment_ask(struct es_connection *connection,
+                                 const struct es_attach_wish *wish,
+                                 struct es_attachment *ret_attachment)
 {
-    struct grant grant = {0};
     enum es_status status;
 
     *ret_attachment = (struct es_attachment){.socket_fd = -1,
@@ -227,17 +228,27 @@ enum es_status es_attachment_open(struct es_connection *connection, int64_t dead
                                              .lane_segment = ES_SEGMENT_NONE};
     status = es_connection_control_socket(connection, &ret_attachment->socket_fd);
     if (status == ES_OK) {
-        status = send_request(connection, ret_attachment->socket_fd);
-        ES_PROBE(producer_attach_asked);
+        status = send_request(connection, wish, ret_attachment->socket_fd);
+    }
+    if (status != ES_OK) {
+        unmap_all(ret_attachment);
+    }
+    return status == ES_E_BUSY ? ES_NOT_SERVING : status;
+}
+
+enum es_status es_attachment_receive(struct es_connection *connection, int64_t deadline_ns,
+                                     struct es_attachment *attachment)
+{
+    struct grant grant = {0};
+    enum es_status status = receive_grant(connection, attachment->socket_fd, deadline_ns, &grant);
+
+    if (status == ES_TIMEOUT || status == ES_INTERRUPTED) {
+        return status;
     }
     if (status == ES_OK) {
-        status = receive_grant(connection, ret_attachment->socket_fd, deadline_ns, &grant);
-    }
-    if (status == ES_OK) {
-        ret_attachment->lane_index = grant.lane_index;
-        ES_PROBE(producer_attach_granted);
-        status = map_all(&grant, ret_attachment);
-        ES_PROBE(producer_attach_mapped);
+        attachment->lane_index = grant.lane_index;
+        attachment->last_number = grant.last_number;
+        status = map_all(&grant, attachment);
         if (status == ES_E_VERSION) {
             status = other_version(connection);
         } else if (status != ES_OK && status != ES_E_NO_MEMORY && status != ES_E_IO) {
@@ -249,9 +260,34 @@ enum es_status es_attachment_open(struct es_connection *connection, int64_t dead
     }
     close_descriptors(&grant);
     if (status != ES_OK) {
-        unmap_all(ret_attachment);
+        unmap_all(attachment);
     }
     return status;
+}
+
+enum es_status es_attachment_open(struct es_connection *connection,
+                                  const struct es_attach_wish *wish, int64_t deadline_ns,
+                                  struct es_attachment *ret_attachment)
+{
+    enum es_status status = es_attachment_ask(connection, wish, ret_attachment);
+
+    if (status == ES_OK) {
+        status = es_attachment_receive(connection, deadline_ns, ret_attachment);
+        if (status == ES_TIMEOUT) {
+            status =
+                es_fail(connection, ES_E_UNREACHABLE,
+                        "%s/control.sock: the broker did not answer in time", connection->run_dir);
+        }
+        if (status != ES_OK) {
+            es_attachment_forget(ret_attachment);
+        }
+    }
+    return status;
+}
+
+void es_attachment_forget(struct es_attachment *attachment)
+{
+    unmap_all(attachment);
 }
 
 void es_attachment_close(struct es_attachment *attachment)

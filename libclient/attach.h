@@ -18,9 +18,16 @@
 #include "shm/ring.h"
 #include "shm/segment.h"
 
+/* Who asks for a lane. */
+struct es_attach_wish {
+    const char *producer; /* the name to own; "": none */
+    bool take_over;
+};
+
 struct es_attachment {
-    int socket_fd; /* open as long as the lane is in use: tells the broker that we live */
+    int socket_fd; /* open as long as the lane is in use; -1: nothing is, or was asked for */
     uint32_t lane_index;
+    uint64_t last_number; /* of the named producer, when it was given its lane */
     struct es_segment control_segment;
     struct es_segment ring_segment;
     struct es_segment lane_segment;
@@ -31,12 +38,36 @@ struct es_attachment {
 };
 
 /*
- * ES_E_UNREACHABLE: no broker, or no answer until 'deadline_ns'. ES_INTERRUPTED.
+ * Asks for a lane and does not wait for the answer, which es_attachment_receive()
+ * takes; es_attachment_forget() if nobody is to wait for it any more.
+ *
+ * ES_E_UNREACHABLE: no broker. ES_NOT_SERVING: it has too many to answer; try again.
+ * ES_E_PERMISSION, ES_E_LIMIT, ES_E_IO: no socket. The error text tells.
+ */
+ES_MUST_USE enum es_status es_attachment_ask(struct es_connection *connection,
+                                             const struct es_attach_wish *wish,
+                                             struct es_attachment *ret_attachment);
+
+/*
+ * ES_OK: the lane is there. ES_TIMEOUT, ES_INTERRUPTED: no answer yet; receive again.
+ * All others end the asking:
+ * ES_E_UNREACHABLE: the broker hung up.
  * ES_E_LIMIT, ES_E_PERMISSION, ES_E_VERSION, ES_NOT_SERVING: as the broker says.
+ * ES_E_BUSY: the name has a living owner.
  * ES_E_PROTOCOL: what came is not what it should be. The error text tells.
  */
-ES_MUST_USE enum es_status es_attachment_open(struct es_connection *connection, int64_t deadline_ns,
+ES_MUST_USE enum es_status es_attachment_receive(struct es_connection *connection,
+                                                 int64_t deadline_ns,
+                                                 struct es_attachment *attachment);
+
+/* Both, as one; ES_E_UNREACHABLE: also no answer until 'deadline_ns'. */
+ES_MUST_USE enum es_status es_attachment_open(struct es_connection *connection,
+                                              const struct es_attach_wish *wish,
+                                              int64_t deadline_ns,
                                               struct es_attachment *ret_attachment);
+
+/* Hangs up on a broker that has not answered. */
+void es_attachment_forget(struct es_attachment *attachment);
 
 /* Says in the lane that nothing follows, unmaps, and hangs up. */
 void es_attachment_close(struct es_attachment *attachment);

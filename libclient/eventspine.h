@@ -180,6 +180,7 @@ ES_API const char *es_refusal_text(const struct es_refusal *refusal);
 struct es_outcome {
     enum es_status status;     /* as of es_producer_append() */
     uint64_t ticket;           /* what es_producer_submit() had returned */
+    uint64_t number;           /* of a named producer's transaction; 0: it has no name */
     struct es_receipt receipt; /* status ES_OK */
     struct es_refusal refusal; /* status positive */
 };
@@ -189,17 +190,94 @@ struct es_producer_options {
     bool ordered;           /* after a refusal the following ones are refused too, with
                                 ES_PREVIOUS_FAILED, until es_producer_resume_order() */
     uint64_t timeout_ns;    /* for attaching; 0: the connection's */
+    const char *name;       /* NULL: none; see "named producers" below */
+    bool take_over;         /* take the name from its owner, should it have a living one */
+    bool allow_gaps;        /* es_producer_set_number() may leave numbers out */
 };
 
 /*
  * Attaches to the broker's shared memory; 'options' may be NULL.
  *
  * ES_E_UNREACHABLE: no broker. ES_E_LIMIT: all lanes are taken.
- * ES_E_PERMISSION: the broker serves other users. ES_E_VERSION: another layout.
+ * ES_E_PERMISSION: the broker serves other users, or the name is another user's.
+ * ES_E_VERSION: another layout. ES_E_INVALID: the name breaks a rule of names.
+ * ES_E_BUSY: the name has a living owner, which es_connection_error() names; end it,
+ * or take over.
  */
 ES_API ES_MUST_USE enum es_status es_producer_open(struct es_connection *connection,
                                                    const struct es_producer_options *options,
                                                    struct es_producer **ret_producer);
+
+/*
+ * Named producers: exactly once, whoever dies and whenever.
+ *
+ * A name numbers its transactions 1, 2, 3 ..., and the store keeps the numbers
+ * with them, for ever. A number that is stored is never stored again: sent once
+ * more with the same operations it gets its first receipt, with others ES_REJECTED.
+ * No refusal uses a number up: the next transaction has it.
+ *
+ * Numbers.  The library gives them, last + 1, and es_outcome tells them. A program
+ *           that numbers its own inputs (lines, messages, blocks) says so with
+ *           es_producer_set_number(), and after a crash begins where
+ *           es_producer_last_number() ends: nothing is lost, nothing repeated.
+ * Losses.   Where shared memory is gone (the broker started anew without it, or cut
+ *           this lane off), the library attaches again by name and sends what was
+ *           not answered, in order, from what it had kept. So ES_E_UNKNOWN means that
+ *           the wait ended too early, by deadline or interrupt. Then the next call
+ *           that waits first learns what became of it, before it sends anything:
+ *           es_producer_flush() and es_producer_last_number() tell.
+ * Order.    A named producer's transactions are stored in the order of their
+ *           sending: after a refusal, what had been sent behind it is refused with
+ *           ES_PREVIOUS_FAILED. A new order begins when nothing is in flight any
+ *           more; with options.ordered, only with es_producer_resume_order().
+ * Owner.    A name has one owner. Another that takes over is told the last number
+ *           when everything sent before is stored or refused for ever; then each call
+ *           of this producer answers ES_FENCED: close it. ES_REGRESSED, likewise for
+ *           good: the store has lost transactions that it had confirmed, by a restore
+ *           or an accepted loss.
+ */
+
+/* The highest number that this producer knows to be stored; 0: none. */
+ES_API uint64_t es_producer_last_number(const struct es_producer *producer);
+
+/*
+ * The next transaction sent gets 'number', the ones after it the numbers that follow
+ * the highest sent. At or below the last number: a repeat. Beyond the next one: it
+ * will be refused (ES_REJECTED), unless options.allow_gaps.
+ *
+ * ES_E_INVALID: 'number' is 0, or the producer has no name.
+ */
+ES_API ES_MUST_USE enum es_status es_producer_set_number(struct es_producer *producer,
+                                                         uint64_t number);
+
+struct es_producer_info {
+    const char *name;     /* valid during a visit, or as long as what was passed in */
+    uint64_t last_number; /* 0: it owns its name, and nothing is stored yet */
+    uint64_t owner_lane;  /* incarnation of the lane that may write; 0: there never was one */
+    uint32_t owner_uid;   /* whose name it is */
+    uint32_t owner_pid;   /* of the owner; 0: it is not attached, or not told */
+    bool owner_is_alive;
+    bool is_found; /* the number asked for is stored: then these two are its own */
+    struct es_receipt receipt;
+    char stream[ES_STREAM_BYTES_MAX + 1]; /* of the receipt's event; "": it had only keys */
+};
+
+/*
+ * Asks the broker about a name, and about one of its numbers (0: none). The answer
+ * knows everything that the owner had sent before the question.
+ *
+ * ES_NOT_FOUND: nobody has ever used that name. ES_E_UNREACHABLE: no broker answered.
+ */
+ES_API ES_MUST_USE enum es_status es_producer_ask(struct es_connection *connection,
+                                                  const char *name, uint64_t number,
+                                                  struct es_producer_info *ret_info);
+
+/* Without 'owner_pid', 'owner_is_alive' and a receipt. False stops the listing. */
+typedef bool es_producer_visitor(void *context, const struct es_producer_info *info);
+
+/* Visits all names in the order of their bytes. */
+ES_API ES_MUST_USE enum es_status es_producers(struct es_connection *connection,
+                                               es_producer_visitor *visit, void *context);
 
 /* Gives the lane back. What is in flight is still committed, its outcome is not
  * told; es_producer_flush() first. NULL is fine. Does nothing while another thread
@@ -217,10 +295,11 @@ ES_API size_t es_producer_payload_bytes_max(const struct es_producer *producer);
  * ES_OK: stored. ES_CONFLICT: the expectation did not hold. ES_REJECTED: a rule
  * was broken. ES_NO_SPACE, ES_NOT_SERVING, ES_PREVIOUS_FAILED, ES_FENCED: not
  * stored. ES_FULL: too much in flight, nothing was sent.
+ * ES_TIMEOUT: (named) an earlier one is still unknown; nothing was sent.
  * ES_E_TOO_LARGE: it can never fit; nothing was sent.
  * ES_E_UNKNOWN: the deadline passed, the wait was interrupted, or the broker's
  * memory is gone, after it was sent: it may be stored, now or later. Look before
- * appending again. ES_INTERRUPTED: nothing was sent.
+ * appending again; a named producer looks by itself. ES_INTERRUPTED: nothing was sent.
  * ES_E_UNREACHABLE and others of es_producer_open(): the broker's memory was gone
  * before, and attaching anew failed; nothing was sent.
  */
@@ -244,7 +323,9 @@ ES_API ES_MUST_USE enum es_status es_producer_submit(struct es_producer *produce
  * ES_EMPTY: nothing is in flight. ES_TIMEOUT: none has come.
  * ES_INTERRUPTED: nothing was taken. ES_E_UNKNOWN: the broker's memory is gone; the
  * '*ret_count' outcomes taken have that status too (never mixed with others in one
- * call), and the next submission attaches anew. */
+ * call), and the next submission attaches anew. A named producer attaches within the
+ * wait instead, and is told ES_TIMEOUT as long as no broker is there; ES_FENCED,
+ * ES_REGRESSED: it has ended, and no outcome is left. */
 ES_API ES_MUST_USE enum es_status es_producer_poll(struct es_producer *producer,
                                                    struct es_outcome *outcomes, size_t capacity,
                                                    uint64_t timeout_ns, size_t *ret_count);

@@ -1,26 +1,29 @@
 /*
  * Flights: what was sent and what became of it. Collects the broker's answers in
  * the order of sending, waits for them, notices that none will come any more, and
- * hands them out. Sending is producer.c.
+ * hands them out. Sending is producer.c; sending again resend.c.
  */
+#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libclient/producer.h"
 #include "shm/codec/reason.h"
 #include "shm/futex.h"
 
-static struct es_flight *flight_of(struct es_producer *producer, uint64_t ticket)
+struct es_flight *es_flight_of(struct es_producer *producer, uint64_t ticket)
 {
     return &producer->flights[ticket % ES_CREDIT_COUNT_MAX];
 }
 
 uint64_t es_flights_begin(struct es_producer *producer)
 {
-    struct es_flight *flight = flight_of(producer, producer->ticket_next);
+    struct es_flight *flight = es_flight_of(producer, producer->ticket_next);
 
     flight->is_taken = false;
     flight->is_lost = false;
     producer->flight_count++;
+    producer->ticket_sent++;
     return producer->ticket_next++;
 }
 
@@ -67,42 +70,67 @@ static void fill_outcome(const struct es_producer *producer, const struct es_lan
 static void drop_taken(struct es_producer *producer)
 {
     while (producer->ticket_first < producer->ticket_done &&
-           flight_of(producer, producer->ticket_first)->is_taken) {
+           es_flight_of(producer, producer->ticket_first)->is_taken) {
         producer->ticket_first++;
     }
 }
 
-void es_flights_lose(struct es_producer *producer)
+void es_flights_answer(struct es_producer *producer, const struct es_outcome *outcome)
+{
+    struct es_flight *flight = es_flight_of(producer, producer->ticket_done);
+
+    flight->outcome = *outcome;
+    flight->outcome.number = flight->number;
+    free(flight->kept);
+    flight->kept = NULL;
+    es_number_answered(producer, &flight->outcome);
+    producer->ticket_done++;
+    if (producer->ticket_sent < producer->ticket_done) {
+        producer->ticket_sent = producer->ticket_done; /* it was answered without being sent */
+    }
+}
+
+void es_flights_give_up(struct es_producer *producer)
 {
     while (producer->ticket_done < producer->ticket_next) {
-        struct es_flight *flight = flight_of(producer, producer->ticket_done);
+        const struct es_outcome unknown = {.status = ES_E_UNKNOWN, .ticket = producer->ticket_done};
 
-        memset(&flight->outcome, 0, sizeof flight->outcome);
-        flight->outcome.status = ES_E_UNKNOWN;
-        flight->outcome.ticket = producer->ticket_done;
-        flight->is_lost = true;
-        producer->ticket_done++;
+        es_flight_of(producer, producer->ticket_done)->is_lost = true;
+        es_flights_answer(producer, &unknown);
     }
     drop_taken(producer);
+}
+
+void es_flights_lose(struct es_producer *producer)
+{
     es_producer_detach(producer);
+    if (!producer->is_named || producer->ended != ES_OK) {
+        es_flights_give_up(producer);
+    }
+    producer->ticket_sent = producer->ticket_done;
 }
 
 void es_flights_collect(struct es_producer *producer)
 {
-    while (producer->ticket_done < producer->ticket_next) {
+    while (producer->ticket_done < producer->ticket_sent) {
         struct es_lane_result result;
+        struct es_outcome outcome;
         enum es_status status = es_lane_collect(&producer->attachment.lane, &result);
 
         if (status == ES_EMPTY) {
             break;
         }
-        if (status != ES_OK) {
-            es_flights_lose(producer);
+        if (status == ES_OK) {
+            fill_outcome(producer, &result, producer->ticket_done, &outcome);
+        }
+        if (status != ES_OK || (producer->is_named && outcome.status == ES_E_UNKNOWN)) {
+            es_flights_lose(producer); /* nothing in this lane can be believed */
             break;
         }
-        fill_outcome(producer, &result, producer->ticket_done,
-                     &flight_of(producer, producer->ticket_done)->outcome);
-        producer->ticket_done++;
+        es_flights_answer(producer, &outcome);
+    }
+    if (producer->is_attached) {
+        es_resend(producer);
     }
     drop_taken(producer);
 }
@@ -113,40 +141,61 @@ static enum es_status look_for(struct es_producer *producer, uint64_t ticket)
     es_flights_collect(producer);
     if (producer->ticket_done <= ticket && es_monotonic_ns() >= producer->look_ns) {
         producer->look_ns = es_deadline_after_ns(ES_LANE_SLICE_NS);
-        if (!es_attachment_is_current(&producer->attachment)) {
+        if (producer->is_attached && !es_attachment_is_current(&producer->attachment)) {
             es_flights_lose(producer);
         }
+    }
+    if (producer->ticket_done <= ticket && !producer->is_attached) {
+        enum es_status status = es_producer_reattach(producer, ES_NO_WAIT);
+
+        if (status != ES_OK) {
+            return status == ES_INTERRUPTED ? ES_TIMEOUT : status;
+        }
+        es_flights_collect(producer);
     }
     return producer->ticket_done > ticket ? ES_OK : ES_TIMEOUT;
 }
 
-/*
- * Waits until 'ticket' is done, or everything in flight is known to be lost. In
- * slices, between which it looks whether the broker still uses this memory: a
- * broker that is killed and started again goes on with it, and so does the wait.
- */
-static enum es_status wait_for(struct es_producer *producer, uint64_t ticket, uint64_t timeout_ns)
+/* One look into the lane, for a slice of time: a broker that is killed and started
+ * again goes on with this memory, one that is started without it does not. */
+static enum es_status wait_in_lane(struct es_producer *producer, uint64_t ticket,
+                                   int64_t deadline_ns)
 {
-    int64_t deadline_ns = es_deadline_of(timeout_ns);
-    const _Atomic uint32_t *interrupted = &producer->connection->interrupted;
+    int64_t slice_ns = es_deadline_after_ns(ES_LANE_SLICE_NS);
+    enum es_status status;
 
-    if (timeout_ns == 0) {
+    if (ticket >= producer->ticket_sent) {
+        ticket = producer->ticket_sent - 1; /* its answer makes room for the next */
+    }
+    assert(ticket >= producer->ticket_done);
+    status = es_lane_wait(&producer->attachment.lane, ticket - producer->ticket_base,
+                          slice_ns < deadline_ns ? slice_ns : deadline_ns,
+                          &producer->connection->interrupted, 0);
+    if (status == ES_OK) {
+        es_flights_collect(producer);
+        return ES_OK;
+    }
+    if (status == ES_TIMEOUT && !es_attachment_is_current(&producer->attachment)) {
+        es_flights_lose(producer);
+        return ES_OK;
+    }
+    if (status == ES_TIMEOUT && es_monotonic_ns() < deadline_ns) {
+        return ES_OK;
+    }
+    return status;
+}
+
+enum es_status es_flights_wait(struct es_producer *producer, uint64_t ticket, int64_t deadline_ns)
+{
+    if (deadline_ns == ES_NO_WAIT) {
         return look_for(producer, ticket);
     }
     while (producer->ticket_done <= ticket) {
-        int64_t slice_ns = es_deadline_after_ns(ES_LANE_SLICE_NS);
-        enum es_status status;
+        enum es_status status = producer->is_attached ? wait_in_lane(producer, ticket, deadline_ns)
+                                                      : es_producer_reattach(producer, deadline_ns);
 
-        status = es_lane_wait(&producer->attachment.lane, ticket - producer->ticket_base,
-                              slice_ns < deadline_ns ? slice_ns : deadline_ns, interrupted, 0);
-        if (status == ES_OK) {
-            es_flights_collect(producer);
-        } else if (status == ES_TIMEOUT && !es_attachment_is_current(&producer->attachment)) {
-            es_flights_lose(producer);
-        } else if (status != ES_TIMEOUT) {
+        if (status != ES_OK) {
             return status;
-        } else if (es_monotonic_ns() >= deadline_ns) {
-            return ES_TIMEOUT;
         }
     }
     return ES_OK;
@@ -154,28 +203,49 @@ static enum es_status wait_for(struct es_producer *producer, uint64_t ticket, ui
 
 static void take(struct es_producer *producer, uint64_t ticket)
 {
-    flight_of(producer, ticket)->is_taken = true;
+    es_flight_of(producer, ticket)->is_taken = true;
     producer->flight_count--;
     drop_taken(producer);
 }
 
-enum es_status es_producer_settle(struct es_producer *producer, uint64_t ticket,
-                                  uint64_t timeout_ns, struct es_outcome *ret_outcome)
+/* Why nobody knows, and what to do. */
+static void explain_unknown(const struct es_producer *producer, enum es_status waited)
 {
-    enum es_status waited = wait_for(producer, ticket, timeout_ns);
-    struct es_outcome outcome = {.status = ES_E_UNKNOWN, .ticket = ticket};
+    const char *why = waited == ES_TIMEOUT       ? "no answer in time"
+                      : waited == ES_INTERRUPTED ? "interrupted before the answer"
+                      : waited != ES_OK          ? es_status_text(waited)
+                                                 : "the broker's shared memory is gone";
 
-    if (waited == ES_OK) {
-        outcome = flight_of(producer, ticket)->outcome;
-    }
-    take(producer, ticket);
-    if (outcome.status == ES_E_UNKNOWN) {
+    if (producer->ended != ES_OK) {
+        (void)!es_producer_check_ended(producer);
+    } else if (producer->is_named) {
+        (void)es_fail(producer->connection, ES_E_UNKNOWN,
+                      "%s; the transaction may have been stored, now or later: the next call that "
+                      "waits finds out, or a producer %s that sends the same number again",
+                      why, producer->name);
+    } else {
         (void)es_fail(producer->connection, ES_E_UNKNOWN,
                       "%s; the append may have been stored, now or later: look before you append "
                       "it again",
-                      waited == ES_TIMEOUT       ? "no answer in time"
-                      : waited == ES_INTERRUPTED ? "interrupted before the answer"
-                                                 : "the broker's shared memory is gone");
+                      why);
+    }
+}
+
+enum es_status es_producer_settle(struct es_producer *producer, uint64_t ticket,
+                                  int64_t deadline_ns, struct es_outcome *ret_outcome)
+{
+    enum es_status waited = es_flights_wait(producer, ticket, deadline_ns);
+    struct es_outcome outcome = {
+        .status = ES_E_UNKNOWN, .ticket = ticket, .number = es_flight_of(producer, ticket)->number};
+
+    if (waited == ES_OK) {
+        outcome = es_flight_of(producer, ticket)->outcome;
+    } else {
+        producer->ticket_unknown = ticket;
+    }
+    take(producer, ticket);
+    if (outcome.status == ES_E_UNKNOWN) {
+        explain_unknown(producer, waited);
     } else if (outcome.status > ES_OK) {
         (void)es_fail(producer->connection, outcome.status, "%s",
                       es_refusal_text(&outcome.refusal));
@@ -195,7 +265,7 @@ static size_t hand_out(struct es_producer *producer, struct es_outcome *outcomes
     uint64_t ticket = producer->ticket_first;
 
     for (; ticket < producer->ticket_done && count < capacity; ticket++) {
-        struct es_flight *flight = flight_of(producer, ticket);
+        struct es_flight *flight = es_flight_of(producer, ticket);
 
         if (flight->is_taken) {
             continue;
@@ -217,7 +287,7 @@ static uint64_t oldest_wanted(struct es_producer *producer)
 {
     uint64_t ticket = producer->ticket_first;
 
-    while (flight_of(producer, ticket)->is_taken) {
+    while (es_flight_of(producer, ticket)->is_taken) {
         ticket++;
     }
     return ticket;
@@ -230,18 +300,18 @@ static enum es_status poll_entered(struct es_producer *producer, struct es_outco
     enum es_status status;
 
     if (producer->flight_count == 0) {
-        return ES_EMPTY;
+        return producer->ended != ES_OK ? es_producer_check_ended(producer) : ES_EMPTY;
     }
     es_flights_collect(producer);
-    status = wait_for(producer, oldest_wanted(producer), timeout_ns);
+    status = es_flights_wait(producer, oldest_wanted(producer),
+                             timeout_ns == 0 ? ES_NO_WAIT : es_deadline_of(timeout_ns));
     if (status != ES_OK) {
         return status;
     }
     *ret_count = hand_out(producer, outcomes, capacity, &is_lost);
     if (is_lost) {
-        return es_fail(producer->connection, ES_E_UNKNOWN,
-                       "the broker's shared memory is gone: what was in flight may have been "
-                       "stored; look before you append it again");
+        explain_unknown(producer, ES_OK);
+        return ES_E_UNKNOWN;
     }
     return ES_OK;
 }
@@ -268,7 +338,11 @@ enum es_status es_producer_flush(struct es_producer *producer, uint64_t timeout_
 
     if (status == ES_OK) {
         if (producer->ticket_done < producer->ticket_next) {
-            status = wait_for(producer, producer->ticket_next - 1, timeout_ns);
+            status = es_flights_wait(producer, producer->ticket_next - 1,
+                                     timeout_ns == 0 ? ES_NO_WAIT : es_deadline_of(timeout_ns));
+        }
+        if (status == ES_OK) {
+            status = es_producer_check_ended(producer);
         }
         es_producer_leave(producer);
     }

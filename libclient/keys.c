@@ -64,7 +64,8 @@ static enum es_status change_key(struct es_producer *producer, const struct es_k
     uint64_t bytes_min = 0;
     uint64_t bytes_max = 0;
     uint64_t ticket = 0;
-    enum es_status status = es_producer_enter_to_wait(producer);
+    int64_t deadline_ns = 0;
+    enum es_status status = es_producer_enter_to_wait(producer, timeout_ns, &deadline_ns);
 
     if (status != ES_OK) {
         return status;
@@ -75,12 +76,12 @@ static enum es_status change_key(struct es_producer *producer, const struct es_k
             es_producer_claim(producer, bytes_min, ES_TRANSACTION_HEADER_MAX + bytes_max, &pack);
     }
     if (status == ES_OK) {
-        es_transaction_write_begin(&pack, 0, 1);
+        es_transaction_write_begin(&pack, es_number_next(producer), 1);
         es_key_change_pack(&pack, change);
         status = es_producer_send(producer, &pack, &ticket);
     }
     if (status == ES_OK) {
-        status = es_producer_settle(producer, ticket, timeout_ns, ret_outcome);
+        status = es_producer_settle(producer, ticket, deadline_ns, ret_outcome);
     }
     es_producer_leave(producer);
     return status;

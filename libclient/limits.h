@@ -27,6 +27,7 @@
 
 /* Producers. */
 #define ES_LANE_SLICE_NS (100 * ES_MILLISECOND_NS) /* waited so long: is the memory still in use? */
+#define ES_REATTACH_NS (20 * ES_MILLISECOND_NS)    /* between two tries of a lost producer */
 
 /* Readers and consumers. */
 #define ES_LINK_COUNT 65536u            /* streams whose last hash a reader remembers */

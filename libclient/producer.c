@@ -1,6 +1,7 @@
 #include "libclient/producer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "shm/codec/names.h"
 #include "shm/doorbell.h"
@@ -22,14 +23,43 @@ enum es_status es_producer_enter(struct es_producer *producer)
     return status;
 }
 
-enum es_status es_producer_enter_to_wait(struct es_producer *producer)
+enum es_status es_producer_prepare(struct es_producer *producer, uint64_t timeout_ns,
+                                   int64_t *ret_deadline_ns)
+{
+    enum es_status status = ES_OK;
+
+    *ret_deadline_ns = timeout_ns == 0 ? ES_NO_WAIT : es_deadline_of(timeout_ns);
+    if (atomic_load_explicit(&producer->connection->interrupted, memory_order_relaxed) != 0) {
+        return ES_INTERRUPTED;
+    }
+    if (!producer->is_named || producer->ended != ES_OK) {
+        return ES_OK; /* the claim says what has ended */
+    }
+    if (producer->ticket_unknown >= producer->ticket_done) {
+        status = es_flights_wait(producer, producer->ticket_unknown, *ret_deadline_ns);
+        if (status == ES_TIMEOUT) {
+            return es_fail(producer->connection, ES_TIMEOUT,
+                           "nothing was sent: what became of an earlier transaction of %s is not "
+                           "known yet",
+                           producer->name);
+        }
+    }
+    if (status == ES_OK && producer->ended == ES_OK && !producer->is_attached) {
+        status = es_producer_reattach(producer, *ret_deadline_ns);
+    }
+    return status == ES_TIMEOUT ? ES_E_UNREACHABLE : status;
+}
+
+enum es_status es_producer_enter_to_wait(struct es_producer *producer, uint64_t timeout_ns,
+                                         int64_t *ret_deadline_ns)
 {
     enum es_status status = es_producer_enter(producer);
 
-    if (status == ES_OK &&
-        atomic_load_explicit(&producer->connection->interrupted, memory_order_relaxed) != 0) {
-        es_producer_leave(producer);
-        return ES_INTERRUPTED;
+    if (status == ES_OK) {
+        status = es_producer_prepare(producer, timeout_ns, ret_deadline_ns);
+        if (status != ES_OK) {
+            es_producer_leave(producer);
+        }
     }
     return status;
 }
@@ -44,36 +74,59 @@ void es_producer_detach(struct es_producer *producer)
     if (producer->is_attached) {
         es_attachment_close(&producer->attachment);
         producer->is_attached = false;
+    } else {
+        es_attachment_forget(&producer->attachment);
+    }
+}
+
+void es_producer_attached(struct es_producer *producer)
+{
+    const struct es_control_identity *identity = &producer->attachment.identity;
+
+    producer->is_attached = true;
+    producer->ticket_base = producer->ticket_done - 1;
+    producer->payload_bytes_max = identity->geometry.payload_bytes_max;
+    if (producer->payload_bytes_max > identity->transaction_bytes_max) {
+        producer->payload_bytes_max = identity->transaction_bytes_max;
     }
 }
 
 /* ---- sending ------------------------------------------------------------ */
 
-static enum es_status attach(struct es_producer *producer)
+static enum es_status attach(struct es_producer *producer, bool take_over)
 {
+    const struct es_attach_wish wish = {.producer = producer->name, .take_over = take_over};
     enum es_status status = es_attachment_open(
-        producer->connection, es_deadline_of(producer->timeout_ns), &producer->attachment);
+        producer->connection, &wish, es_deadline_of(producer->timeout_ns), &producer->attachment);
 
     if (status == ES_OK) {
-        const struct es_control_identity *identity = &producer->attachment.identity;
-
-        producer->is_attached = true;
-        producer->ticket_base = producer->ticket_next - 1;
-        producer->payload_bytes_max = identity->geometry.payload_bytes_max;
-        if (producer->payload_bytes_max > identity->transaction_bytes_max) {
-            producer->payload_bytes_max = identity->transaction_bytes_max;
-        }
+        es_producer_attached(producer);
     }
     return status;
+}
+
+/* A lane for a named producer that has lost its own. Only submissions come here:
+ * a call that waits has attached before (es_producer_prepare()). */
+static enum es_status attach_again(struct es_producer *producer)
+{
+    enum es_status status = es_producer_reattach(producer, es_deadline_of(producer->timeout_ns));
+
+    if (status == ES_OK) {
+        return es_producer_check_ended(producer);
+    }
+    return status == ES_TIMEOUT ? ES_E_UNREACHABLE : status;
 }
 
 /* Attached to a broker that takes appends. A clean stop is seen before the ring
  * is entered; a broker that was killed is not, and the wait decides. */
 static enum es_status ensure_attached(struct es_producer *producer)
 {
-    enum es_status status = ES_OK;
+    enum es_status status = es_producer_check_ended(producer);
     bool was_stopped = false;
 
+    if (status != ES_OK) {
+        return status;
+    }
     if (producer->is_attached &&
         es_control_state(&producer->attachment.control) >= ES_BROKER_STOPPING) {
         was_stopped = true;
@@ -86,7 +139,7 @@ static enum es_status ensure_attached(struct es_producer *producer)
         es_flights_lose(producer);
     }
     if (!producer->is_attached) {
-        status = attach(producer);
+        status = producer->is_named ? attach_again(producer) : attach(producer, false);
     }
     return status == ES_E_UNREACHABLE && was_stopped ? ES_NOT_SERVING : status;
 }
@@ -102,12 +155,17 @@ static enum es_status too_large(const struct es_producer *producer, uint64_t byt
 enum es_status es_producer_claim(struct es_producer *producer, uint64_t bytes_min,
                                  uint64_t bytes_max, struct es_pack *ret_pack)
 {
-    void *payload = NULL;
     uint32_t size;
     enum es_status status = ensure_attached(producer);
 
     if (status != ES_OK) {
         return status;
+    }
+    if (producer->ticket_sent < producer->ticket_next) {
+        es_flights_collect(producer);
+        if (producer->ticket_sent < producer->ticket_next) {
+            return ES_FULL; /* what is older goes first */
+        }
     }
     if (bytes_min > producer->payload_bytes_max) {
         return too_large(producer, bytes_min);
@@ -120,16 +178,16 @@ enum es_status es_producer_claim(struct es_producer *producer, uint64_t bytes_mi
     }
     size =
         bytes_max < producer->payload_bytes_max ? (uint32_t)bytes_max : producer->payload_bytes_max;
-    status = es_lane_claim(&producer->attachment.lane, size, &payload);
+    status = es_lane_claim(&producer->attachment.lane, size, &producer->claimed);
     if (status == ES_FULL) {
         es_flights_collect(producer);
         if (!producer->is_attached) {
             return ES_FULL; /* the lane was lost; its outcomes say so */
         }
-        status = es_lane_claim(&producer->attachment.lane, size, &payload);
+        status = es_lane_claim(&producer->attachment.lane, size, &producer->claimed);
     }
     if (status == ES_OK) {
-        es_pack_init(ret_pack, payload, size);
+        es_pack_init(ret_pack, producer->claimed, size);
     }
     return status;
 }
@@ -138,23 +196,23 @@ enum es_status es_producer_publish_bytes(struct es_producer *producer, uint32_t 
                                          uint64_t *ret_ticket)
 {
     struct es_attachment *attachment = &producer->attachment;
+    const uint32_t flags = es_record_flags(producer);
     uint64_t sequence = 0;
-    uint32_t flags = 0;
-    enum es_status status;
+    enum es_status status = es_resend_keep(producer, size);
 
-    if (producer->is_ordered) {
-        flags = ES_RECORD_ORDERED | (producer->is_resuming ? ES_RECORD_RESUME : 0);
+    if (status == ES_OK) {
+        status = es_lane_publish(&attachment->lane, size, flags, &sequence);
     }
-    status = es_lane_publish(&attachment->lane, size, flags, &sequence);
     if (status != ES_OK) {
         return status;
     }
-    producer->is_resuming = false;
     /* ES_FULL only delays it: the broker finds what is published without a ticket. */
     (void)!es_ring_place(&attachment->ring, attachment->lane_index, sequence);
     ES_PROBE(ticket_placed);
     es_doorbell_ring(&attachment->ring);
     *ret_ticket = es_flights_begin(producer);
+    es_number_sent(producer, *ret_ticket, flags);
+    producer->is_resuming = false;
     ES_PROBE(record_sent);
     return ES_OK;
 }
@@ -176,6 +234,35 @@ enum es_status es_producer_send(struct es_producer *producer, const struct es_pa
 const char *es_refusal_text(const struct es_refusal *refusal)
 {
     return es_reason_text(refusal != NULL ? refusal->reason : (uint32_t)ES_REASON_NONE);
+}
+
+/* Takes over what the caller wants; the name must be one. */
+static enum es_status configure(struct es_producer *producer,
+                                const struct es_producer_options *wanted)
+{
+    const struct es_connection *connection = producer->connection;
+
+    producer->timeout_ns = wanted->timeout_ns != 0 ? wanted->timeout_ns : connection->timeout_ns;
+    producer->is_named = wanted->name != NULL;
+    producer->is_ordered = wanted->ordered || producer->is_named;
+    producer->goes_on = producer->is_named && !wanted->ordered;
+    producer->allows_gaps = wanted->allow_gaps;
+    producer->flight_count_max = wanted->in_flight_max;
+    if (producer->flight_count_max == 0 || producer->flight_count_max > ES_CREDIT_COUNT_MAX) {
+        producer->flight_count_max = ES_CREDIT_COUNT_MAX;
+    }
+    producer->ticket_first = producer->ticket_done = 1;
+    producer->ticket_sent = producer->ticket_next = 1;
+    if (producer->is_named) {
+        uint32_t reason = es_name_check(es_text_of(wanted->name));
+
+        if (reason != ES_REASON_NONE) {
+            return es_fail(connection, ES_E_INVALID, "the producer name '%.60s' is not a name: %s",
+                           wanted->name, es_reason_text(reason));
+        }
+        memcpy(producer->name, wanted->name, strlen(wanted->name) + 1); /* the check bounds it */
+    }
+    return ES_OK;
 }
 
 enum es_status es_producer_open(struct es_connection *connection,
@@ -204,21 +291,18 @@ enum es_status es_producer_open(struct es_connection *connection,
         return ES_E_NO_MEMORY;
     }
     producer->connection = connection;
-    producer->timeout_ns = wanted->timeout_ns != 0 ? wanted->timeout_ns : connection->timeout_ns;
-    producer->is_ordered = wanted->ordered;
-    producer->flight_count_max = wanted->in_flight_max;
-    if (producer->flight_count_max == 0 || producer->flight_count_max > ES_CREDIT_COUNT_MAX) {
-        producer->flight_count_max = ES_CREDIT_COUNT_MAX;
-    }
-    producer->ticket_first = producer->ticket_done = producer->ticket_next = 1;
     es_guard_init(&producer->guard);
-    status = attach(producer);
+    status = configure(producer, wanted);
+    if (status == ES_OK) {
+        status = attach(producer, wanted->take_over);
+    }
     if (status != ES_OK) {
         free(producer->flights);
         free(producer);
         es_connection_drop(connection);
         return status;
     }
+    producer->numbers.last = producer->numbers.given = producer->attachment.last_number;
     *ret_producer = producer;
     return ES_OK;
 }
@@ -232,6 +316,9 @@ void es_producer_close(struct es_producer *producer)
     }
     connection = producer->connection;
     es_producer_detach(producer);
+    for (uint32_t i = 0; i < ES_CREDIT_COUNT_MAX; i++) {
+        free(producer->flights[i].kept);
+    }
     free(producer->flights);
     es_transaction_deinit(&producer->transaction);
     es_handle_retire(producer);

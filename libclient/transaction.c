@@ -201,7 +201,8 @@ static enum es_status submit_entered(struct es_transaction *transaction, uint64_
     status =
         es_producer_claim(transaction->producer, bytes, ES_TRANSACTION_HEADER_MAX + bytes, &pack);
     if (status == ES_OK) {
-        es_transaction_write_begin(&pack, 0, transaction->operation_count);
+        es_transaction_write_begin(&pack, es_number_next(transaction->producer),
+                                   transaction->operation_count);
         es_pack_raw(&pack, transaction->bytes, bytes);
         status = es_producer_send(transaction->producer, &pack, ret_ticket);
     }
@@ -213,20 +214,21 @@ enum es_status es_transaction_commit(struct es_transaction *transaction, uint64_
                                      struct es_outcome *ret_outcome)
 {
     uint64_t ticket = 0;
+    int64_t deadline_ns = 0;
     enum es_status status = enter(transaction);
 
     if (status != ES_OK) {
         return status;
     }
-    if (atomic_load_explicit(&transaction->producer->connection->interrupted,
-                             memory_order_relaxed) != 0) {
+    status = es_producer_prepare(transaction->producer, timeout_ns, &deadline_ns);
+    if (status != ES_OK) {
         transaction->is_open = false;
         es_producer_leave(transaction->producer);
-        return ES_INTERRUPTED;
+        return status;
     }
     status = submit_entered(transaction, &ticket);
     if (status == ES_OK) {
-        status = es_producer_settle(transaction->producer, ticket, timeout_ns, ret_outcome);
+        status = es_producer_settle(transaction->producer, ticket, deadline_ns, ret_outcome);
     }
     es_producer_leave(transaction->producer);
     return status;
