@@ -12,6 +12,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "broker/backup.h"
 #include "broker/broker_status.h"
 #include "broker/commit_loop.h"
 #include "broker/control.h"
@@ -46,6 +47,7 @@ struct broker {
     struct committer *committer;
     struct control *control;
     struct broker_status status;
+    struct backup *backup;
     struct requests *requests;
     pthread_t commit_thread;
     struct es_geometry geometry; /* of shared memory: the options', or that of what was found */
@@ -292,9 +294,21 @@ static enum es_status make_questions(struct broker *broker)
                                        .transaction_bytes_max = broker->transaction_bytes_max,
                                        .status = broker_status_pack,
                                        .status_context = &broker->status};
+    struct backup_config backup = {.directory = &startup->directory,
+                                   .store = startup->store,
+                                   .log = startup->log,
+                                   .flusher = broker->flusher,
+                                   .inbox = broker->inbox,
+                                   .committer = broker->committer,
+                                   .state = startup->state};
     enum es_status status = ES_OK;
 
     memcpy(requests.store_id, startup->state.store_id, sizeof requests.store_id);
+    if (!broker->options->in_memory && backup_new(&backup, &broker->backup) != ES_OK) {
+        snprintf(broker->why, sizeof broker->why, "not enough memory");
+        return ES_E_NO_MEMORY;
+    }
+    requests.backup = broker->backup;
     broker->status = (struct broker_status){.inbox = broker->inbox,
                                             .lanes = broker->lanes,
                                             .store = startup->store,
@@ -403,6 +417,7 @@ static void take_apart(struct broker *broker)
 {
     control_free(broker->control);
     requests_free(broker->requests);
+    backup_free(broker->backup);
     committer_free(broker->committer);
     witness_free(broker->witness);
     scribe_free(broker->scribe);

@@ -266,6 +266,14 @@ enum es_status data_directory_end_creation(struct data_directory *directory)
     return ES_OK;
 }
 
+enum es_status data_directory_end_restore(struct data_directory *directory)
+{
+    if (unlinkat(directory->fd, DATA_BACKUP_NAME, 0) != 0) {
+        return errno == ENOENT ? ES_OK : ES_E_IO;
+    }
+    return fsync(directory->fd) == 0 ? ES_OK : ES_E_IO;
+}
+
 enum es_status data_directory_open_log(struct data_directory *directory)
 {
     return disk_posix_new(directory->log_path, &directory->log_disk);

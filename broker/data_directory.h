@@ -7,6 +7,8 @@
  *   anchor         anchor.h
  *   log/           the commit log, log.h
  *   rocksdb/       store.h
+ *   backup         in a backup, and in a store restored from it until its first start
+ *   recovering     there while a recovery puts its files into place (recover.h)
  *   rocksdb-logs/  RocksDB's own notes, of no importance
  *
  * Threads. One.
@@ -28,6 +30,8 @@ enum {
 
 #define DATA_ANCHOR_NAME "anchor"
 #define DATA_CREATING_NAME "creating"
+#define DATA_BACKUP_NAME "backup"
+#define DATA_RECOVERING_NAME "recovering"
 
 struct data_directory {
     int fd;
@@ -80,6 +84,9 @@ ES_MUST_USE enum es_status data_directory_begin_creation(struct data_directory *
 
 /* The store is whole and synced: takes the mark away. */
 ES_MUST_USE enum es_status data_directory_end_creation(struct data_directory *directory);
+
+/* Takes the mark 'backup' away: the new epoch has begun. ES_OK too if there is none. */
+ES_MUST_USE enum es_status data_directory_end_restore(struct data_directory *directory);
 
 /* Opens 'log/' for disk.h. */
 ES_MUST_USE enum es_status data_directory_open_log(struct data_directory *directory);

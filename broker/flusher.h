@@ -3,7 +3,7 @@
  * flushed from RocksDB's memory into synced files, in the background, and the
  * log is told, so that the oldest segment's file may be used again.
  *
- * Threads. flusher_begin(), flusher_wait(): the commit thread. One of its own.
+ * Threads. flusher_begin(): the commit thread. flusher_wait(): any. One of its own.
  */
 #ifndef BROKER_FLUSHER_H
 #define BROKER_FLUSHER_H

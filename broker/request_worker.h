@@ -9,7 +9,9 @@
  *   requests_read.c       events by stream, position and key; heads, streams
  *   requests_snapshot.c   snapshots
  *   requests_kv.c         keys and values
- *   requests_admin.c      hello, status, verify
+ *   requests_admin.c      status, verify
+ *   requests_hello.c      hello, receipts and checkpoints
+ *   requests_backup.c     backups
  */
 #ifndef BROKER_REQUEST_WORKER_H
 #define BROKER_REQUEST_WORKER_H
@@ -110,6 +112,8 @@ ES_MUST_USE enum es_status request_scratch(struct request_worker *worker, struct
 /* ---- the handlers ---- */
 
 enum es_status request_hello(struct request_worker *, const struct es_request *, struct es_bytes *);
+enum es_status request_backup(struct request_worker *, const struct es_request *,
+                              struct es_bytes *);
 enum es_status request_status(struct request_worker *, const struct es_request *,
                               struct es_bytes *);
 enum es_status request_verify(struct request_worker *, const struct es_request *,

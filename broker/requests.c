@@ -29,6 +29,7 @@ static const struct verb {
     [ES_VERB_STATUS] = {request_status, false},
     [ES_VERB_VERIFY] = {request_verify, false},
     [ES_VERB_KV_EXPORT] = {request_kv_export, false},
+    [ES_VERB_BACKUP] = {request_backup, false},
 };
 
 static enum es_status handle(struct request_worker *worker, const struct es_request *request,

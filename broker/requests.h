@@ -20,6 +20,7 @@
 #include "broker/store.h"
 #include "broker/transport.h"
 
+struct backup;
 struct requests;
 struct es_pack;
 
@@ -43,6 +44,7 @@ struct requests_config {
      */
     uint32_t (*status)(void *context, struct es_pack *pack);
     void *status_context;
+    struct backup *backup; /* NULL: this store cannot */
 };
 
 enum {

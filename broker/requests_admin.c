@@ -5,31 +5,8 @@
 enum {
     FINDINGS_MAX = 100,   /* of one slice: they fit into a page */
     BUDGET_MS_MAX = 2000, /* so that no client keeps a worker for long */
-    NS_PER_MS = 1000000,
-    MS_OF_HEARTBEAT = HEARTBEAT_IDLE_NS / NS_PER_MS
+    NS_PER_MS = 1000000
 };
-
-enum es_status request_hello(struct request_worker *worker, const struct es_request *request,
-                             struct es_bytes *ret_reply)
-{
-    const struct requests_config *config = worker->config;
-    struct es_hello hello = {
-        .epoch = config->epoch,
-        .start_number = config->start_number,
-        .durability = config->durability,
-        .transaction_bytes_max = config->transaction_bytes_max,
-        .page_bytes_max = PAGE_BYTES_MAX,
-        .heartbeat_ms = MS_OF_HEARTBEAT,
-    };
-    struct es_pack pack;
-
-    (void)request; /* the client's name is for whoever reads the wire */
-    memcpy(hello.store_id, config->store_id, ES_STORE_ID_SIZE);
-    memcpy(hello.store_hash, reader_head(worker->reader)->store_hash, ES_HASH_SIZE);
-    request_reply_begin(worker, &pack, ES_HELLO_COUNT);
-    es_hello_write(&pack, &hello);
-    return request_reply_end(worker, &pack, ret_reply);
-}
 
 /* ---- status ---- */
 

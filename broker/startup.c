@@ -5,10 +5,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "broker/apply.h"
+#include "broker/epochs.h"
 #include "broker/startup_check.h"
 #include "shm/codec/hash.h"
 #include "shm/codec/store_key.h"
@@ -35,22 +35,6 @@ static enum es_status read_boot_id(uint8_t ret_boot_id[ANCHOR_BOOT_ID_BYTES])
     return es_hex_decode(es_text_make(digits, (uint32_t)count), ret_boot_id, ANCHOR_BOOT_ID_BYTES)
                ? ES_OK
                : ES_E_IO;
-}
-
-static void random_bytes(void *bytes, size_t size)
-{
-    while (getrandom(bytes, size, 0) != (ssize_t)size) {
-    }
-}
-
-static uint64_t random_epoch(void)
-{
-    uint64_t epoch = 0;
-
-    while (epoch == 0) {
-        random_bytes(&epoch, sizeof epoch);
-    }
-    return epoch;
 }
 
 static enum es_status open_store(struct startup *startup, const struct startup_options *options,
@@ -139,7 +123,7 @@ static enum es_status create_contents(struct startup *startup,
         status = data_directory_open_log(directory);
     }
     if (status == ES_OK) {
-        random_bytes(&identity.secret, sizeof identity.secret);
+        epochs_random_bytes(&identity.secret, sizeof identity.secret);
         memcpy(identity.store_id, startup->state.store_id, sizeof identity.store_id);
         memcpy(start.store_hash, startup->state.store_hash, sizeof start.store_hash);
         status = log_create(directory->log_disk, &identity, &options->geometry, &start);
@@ -174,8 +158,8 @@ static enum es_status create(struct startup *startup, const struct startup_optio
     if (status != ES_OK) {
         return status;
     }
-    random_bytes(startup->state.store_id, sizeof startup->state.store_id);
-    startup->state.epoch = random_epoch();
+    epochs_random_bytes(startup->state.store_id, sizeof startup->state.store_id);
+    startup->state.epoch = epochs_random();
     startup->state.durability = options->durability;
     memcpy(startup->state.boot_id, startup->boot_id, sizeof startup->boot_id);
     es_store_hash_genesis(startup->state.store_id, startup->state.store_hash);
@@ -290,29 +274,14 @@ static bool needs_new_epoch(const struct startup *startup)
 
 static enum es_status begin_epoch(struct startup *startup)
 {
-    struct store_buffer value = {0};
     struct es_epochs epochs;
-    struct es_key key;
-    enum es_status status = ES_OK;
+    enum es_status status = epochs_load(startup->store, NULL, &epochs);
 
-    es_key_epochs(&key);
-    status = store_get(startup->store, NULL, STORE_DEFAULT,
-                       (struct store_slice){key.bytes, key.size}, &value);
-    if (status == ES_OK) {
-        status = es_epochs_decode(value.bytes, value.size, &epochs);
-    }
-    store_buffer_deinit(&value);
     if (status != ES_OK) {
         return status;
     }
-    if (epochs.count == ES_EPOCH_COUNT_MAX) {
-        epochs.count--; /* the newest matter: a checkpoint of an old one is refused anyhow */
-        memmove(&epochs.entries[0], &epochs.entries[1], epochs.count * sizeof epochs.entries[0]);
-    }
-    startup->state.epoch = random_epoch();
-    epochs.entries[epochs.count].epoch = startup->state.epoch;
-    epochs.entries[epochs.count].first_position = startup->end.position + 1;
-    epochs.count++;
+    startup->state.epoch = epochs_random();
+    epochs_begin(&epochs, startup->state.epoch, startup->end.position + 1);
     return write_identity(startup, &epochs);
 }
 
@@ -350,7 +319,8 @@ static enum es_status open_for_writing(struct startup *startup,
     }
     heads_set_applied(startup->heads, startup->end.batch_number);
     status = replay(startup, why);
-    if (status == ES_OK && needs_new_epoch(startup)) {
+    if (status == ES_OK &&
+        (needs_new_epoch(startup) || data_directory_has(&startup->directory, DATA_BACKUP_NAME))) {
         status = begin_epoch(startup);
     }
     return status;
@@ -393,6 +363,11 @@ static enum es_status begin(struct startup *startup, const struct startup_option
                                startup->directory.path, strerror(errno));
     }
     ES_PROBE(start_anchor_written);
+    /* Only now: a start that dies before begins a new epoch once more. */
+    if (data_directory_end_restore(&startup->directory) != ES_OK) {
+        return startup_explain(why, ES_E_IO, "cannot take the mark of a backup from %s: %s",
+                               startup->directory.path, strerror(errno));
+    }
     return ES_OK;
 }
 
@@ -423,7 +398,12 @@ enum es_status startup_open(const struct startup_options *options, struct counte
         return status;
     }
     ES_PROBE(start_data_locked);
-    if (options->in_memory && data_directory_has(&startup->directory, "rocksdb")) {
+    if (data_directory_has(&startup->directory, DATA_RECOVERING_NAME)) {
+        status = startup_explain(why, ES_E_CORRUPT,
+                                 "a recovery of %s was cut short: run `esctl recover --data %s "
+                                 "--accept-loss` again, which goes on where it was",
+                                 options->data_path, options->data_path);
+    } else if (options->in_memory && data_directory_has(&startup->directory, "rocksdb")) {
         status = startup_explain(why, ES_E_EXISTS,
                                  "%s holds a store on disk: name another "
                                  "directory for --store memory",

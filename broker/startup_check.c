@@ -11,9 +11,10 @@
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
 
-#define RESTORE_HINT                                                              \
-    "put back a copy of the whole directory that is newer, or look into it with " \
-    "`esctl verify --data`; nothing was changed"
+#define RESTORE_HINT                                                                 \
+    "if this is a plain copy of a store that was in use, make one with `esctl "      \
+    "backup`; else `esctl recover --data` tells what is lost, and docs/recovery.md " \
+    "what to do; nothing was changed"
 
 /* Everything that is open while the check goes on. */
 struct checking {
@@ -256,6 +257,45 @@ static enum es_status explain_shorter(struct checking *checking)
                            finding->ending.last_batch, finding->end.position, finding->ending.what);
 }
 
+/*
+ * RocksDB never holds what the log has not synced. If it does, the log's end is
+ * missing: appends would be given positions that are taken. 'Last' is in the family
+ * that is flushed first, so no other one is ahead of it.
+ */
+static enum es_status check_store_is_behind(struct checking *checking)
+{
+    struct store_buffer value = {0};
+    struct es_last last;
+    struct es_key key;
+    enum es_status status = ES_OK;
+
+    es_key_last(&key);
+    status = store_get(checking->store, NULL, STORE_DEFAULT,
+                       (struct store_slice){key.bytes, key.size}, &value);
+    if (status == ES_OK) {
+        status = es_last_decode(value.bytes, value.size, &last);
+    }
+    store_buffer_deinit(&value);
+    if (status == ES_NOT_FOUND) {
+        return ES_OK; /* nothing was ever flushed */
+    }
+    if (status != ES_OK) {
+        return startup_explain(
+            checking->why, status,
+            "the store's note of its newest batch cannot be read (%s): " RESTORE_HINT,
+            es_status_text(status));
+    }
+    if (last.batch_number > checking->finding->end.batch_number) {
+        return startup_explain(checking->why, ES_E_CORRUPT,
+                               "the commit log ends with batch %" PRIu64 " (position %" PRIu64
+                               "), and the store holds batch %" PRIu64
+                               ": the end of the log is missing: " RESTORE_HINT,
+                               checking->finding->end.batch_number, checking->finding->end.position,
+                               last.batch_number);
+    }
+    return ES_OK;
+}
+
 static enum es_status check_history(struct checking *checking, struct counters *counters)
 {
     struct startup_finding *finding = checking->finding;
@@ -286,7 +326,7 @@ static enum es_status check_history(struct checking *checking, struct counters *
         durable_floor(checking) > finding->end.batch_number) {
         return explain_shorter(checking);
     }
-    return ES_OK;
+    return check_store_is_behind(checking);
 }
 
 enum es_status startup_check(struct data_directory *directory,

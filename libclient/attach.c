@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libclient/receipt.h"
 #include "shm/codec/attach.h"
 #include "shm/futex.h"
 #include "shm/probe.h"
@@ -226,7 +227,10 @@ enum es_status es_attachment_ask(struct es_connection *connection,
                                              .control_segment = ES_SEGMENT_NONE,
                                              .ring_segment = ES_SEGMENT_NONE,
                                              .lane_segment = ES_SEGMENT_NONE};
-    status = es_connection_control_socket(connection, &ret_attachment->socket_fd);
+    status = es_connection_greet(connection);
+    if (status == ES_OK) {
+        status = es_connection_control_socket(connection, &ret_attachment->socket_fd);
+    }
     if (status == ES_OK) {
         status = send_request(connection, wish, ret_attachment->socket_fd);
     }

@@ -14,6 +14,7 @@
 #include "libclient/error_text.h"
 #include "libclient/question.h"
 #include "shm/codec/names.h"
+#include "shm/codec/receipt.h"
 #include "shm/futex.h"
 
 static _Atomic uint64_t id_last;
@@ -68,6 +69,24 @@ static enum es_status choose_client_name(const char *wanted, char ret_name[])
     return ES_OK;
 }
 
+static enum es_status keep_receipt(struct es_connection *connection,
+                                   const struct es_connection_options *wanted)
+{
+    struct es_receipt_fields fields;
+
+    if (wanted->receipt == NULL) {
+        return ES_OK;
+    }
+    if (wanted->receipt_bytes > sizeof connection->receipt ||
+        es_receipt_decode(wanted->receipt, wanted->receipt_bytes, &fields) != ES_OK) {
+        es_error_set(0, "the receipt to present is not one: give the bytes of es_receipt_pack()");
+        return ES_E_INVALID;
+    }
+    memcpy(connection->receipt, wanted->receipt, wanted->receipt_bytes);
+    connection->receipt_bytes = wanted->receipt_bytes;
+    return ES_OK;
+}
+
 static void tear_down(struct es_connection *connection)
 {
     es_question_free_idle(connection);
@@ -102,6 +121,9 @@ enum es_status es_connection_open(const struct es_connection_options *options,
     status = choose_run_dir(wanted->run_dir, connection->run_dir);
     if (status == ES_OK) {
         status = choose_client_name(wanted->client_name, connection->client_name);
+    }
+    if (status == ES_OK) {
+        status = keep_receipt(connection, wanted);
     }
     if (status == ES_OK) {
         connection->interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

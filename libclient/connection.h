@@ -35,6 +35,8 @@ struct es_connection {
     uint32_t idle_count;
     char run_dir[ES_RUN_DIR_BYTES_MAX + 1];
     char client_name[ES_CLIENT_NAME_BYTES_MAX + 1];
+    size_t receipt_bytes; /* 0: none is presented */
+    uint8_t receipt[ES_RECEIPT_BYTES_MAX];
 };
 
 /* Takes a reference. ES_E_CLOSED, ES_E_FORKED: there is none to take. */

@@ -23,6 +23,7 @@
 #include "libclient/filter.h"
 #include "libclient/live.h"
 #include "libclient/pages.h"
+#include "libclient/receipt.h"
 #include "shm/futex.h"
 
 struct es_consumer {
@@ -65,8 +66,11 @@ static enum es_status subscribe(struct es_consumer *consumer)
 {
     struct es_connection *connection = consumer->connection;
     char path[ES_RUN_DIR_BYTES_MAX + sizeof "/events.sock"];
-    enum es_status status = es_connection_probe(connection);
+    enum es_status status = es_connection_greet(connection);
 
+    if (status == ES_OK) {
+        status = es_connection_probe(connection);
+    }
     if (status != ES_OK) {
         return status;
     }
@@ -87,6 +91,27 @@ static enum es_status subscribe(struct es_consumer *consumer)
     return ES_OK;
 }
 
+/* Shows the broker what the caller has seen. */
+static enum es_status present_checkpoint(struct es_consumer *consumer,
+                                         const struct es_consumer_options *options)
+{
+    const struct es_store_head *head = &consumer->pages.head;
+    struct es_request_hello claim = {.has_checkpoint = true, .epoch = options->epoch};
+
+    if (options->epoch == 0 && options->store_id == NULL) {
+        return ES_OK;
+    }
+    memcpy(claim.store_id, options->store_id != NULL ? options->store_id : head->store_id,
+           sizeof claim.store_id);
+    if (options->epoch == 0) {
+        claim.epoch = head->epoch;
+    }
+    if (options->from_position > 1 && options->from_position != ES_LIVE) {
+        claim.position = options->from_position - 1;
+    }
+    return es_claim_present(consumer->connection, &claim);
+}
+
 /* Where to begin, and whether the store continues what the caller has. */
 static enum es_status choose_position(struct es_consumer *consumer,
                                       const struct es_consumer_options *options,
@@ -94,12 +119,10 @@ static enum es_status choose_position(struct es_consumer *consumer,
 {
     const struct es_store_head *head = &consumer->pages.head;
     uint64_t position = options->from_position > 0 ? options->from_position - 1 : 0;
+    enum es_status status = present_checkpoint(consumer, options);
 
-    if (options->epoch != 0 && options->epoch != head->epoch) {
-        return es_fail(consumer->connection, ES_REGRESSED,
-                       "the store in %s has another epoch than the position belongs to: read it "
-                       "again from the start",
-                       consumer->connection->run_dir);
+    if (status != ES_OK) {
+        return status;
     }
     if (options->from_position == ES_LIVE) {
         position = head->position;

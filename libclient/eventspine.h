@@ -63,13 +63,19 @@ struct es_connection_options {
                                 else $XDG_RUNTIME_DIR/eventspine */
     const char *client_name; /* for `esctl status`; NULL: the program's name */
     uint64_t timeout_ns;     /* for each answer asked for below; 0: 5 seconds */
+    const void *receipt;     /* NULL, or the bytes of es_receipt_pack(): copied, and shown to
+                                the broker whenever a producer attaches (anew) or a consumer
+                                opens, which answer ES_REGRESSED or ES_DIVERGED where the store
+                                does not hold what it proves */
+    size_t receipt_bytes;
 };
 
 /*
  * Opens a connection; 'options' may be NULL. Nothing is sent yet: a broker that
  * is not there is found by the first call that needs it.
  *
- * ES_E_INVALID: the run directory's path is too long for a socket in it.
+ * ES_E_INVALID: the run directory's path is too long for a socket in it, or the
+ * receipt is none.
  */
 ES_API ES_MUST_USE enum es_status es_connection_open(const struct es_connection_options *options,
                                                      struct es_connection **ret_connection);
@@ -165,6 +171,32 @@ struct es_receipt {
     uint8_t store_id[ES_STORE_ID_BYTES];
 };
 
+#define ES_RECEIPT_BYTES_MAX 1184
+
+/*
+ * Writes 'receipt', which came from an append to 'stream', as bytes to be kept:
+ * they prove, for ever, what the store held, to es_receipt_check(), to `esctl verify
+ * --receipt`, and to a broker that a connection shows them to.
+ *
+ * ES_E_INVALID: the receipt of a transaction without events, or no stream.
+ * ES_E_TOO_LARGE: over 'capacity'; ES_RECEIPT_BYTES_MAX is always enough.
+ */
+ES_API ES_MUST_USE enum es_status es_receipt_pack(const struct es_receipt *receipt,
+                                                  const char *stream, void *ret_bytes,
+                                                  size_t capacity, size_t *ret_size);
+
+/*
+ * Asks the broker whether its store still holds the event and the whole history
+ * before it. ES_OK: it does.
+ *
+ * ES_REGRESSED: the store is older than the receipt: positions were lost, or it was
+ * restored. ES_DIVERGED: it is another store, or has another history. Both are
+ * told with the positions by es_connection_error(). ES_E_CORRUPT: it is damaged
+ * there. ES_E_INVALID: these bytes are no receipt. ES_E_UNREACHABLE.
+ */
+ES_API ES_MUST_USE enum es_status es_receipt_check(struct es_connection *connection,
+                                                   const void *receipt, size_t receipt_bytes);
+
 /* Why a transaction was not stored. */
 struct es_refusal {
     uint32_t reason;          /* enum es_reason, in words from es_refusal_text() */
@@ -203,6 +235,7 @@ struct es_producer_options {
  * ES_E_VERSION: another layout. ES_E_INVALID: the name breaks a rule of names.
  * ES_E_BUSY: the name has a living owner, which es_connection_error() names; end it,
  * or take over.
+ * ES_REGRESSED, ES_DIVERGED: the connection's receipt (es_connection_options).
  */
 ES_API ES_MUST_USE enum es_status es_producer_open(struct es_connection *connection,
                                                    const struct es_producer_options *options,
@@ -450,16 +483,24 @@ ES_API void es_reader_close(struct es_reader *reader);
 #define ES_LIVE UINT64_MAX /* from_position: only what is committed from now on */
 
 struct es_consumer_options {
-    const char *filter;     /* as of es_reader_open_all(); NULL: everything */
-    uint64_t from_position; /* first position wanted; 0 or 1: from the start; ES_LIVE */
-    uint64_t epoch;         /* 0: any; else the history that the position belongs to */
+    const char *filter;      /* as of es_reader_open_all(); NULL: everything */
+    uint64_t from_position;  /* first position wanted; 0 or 1: from the start; ES_LIVE */
+    uint64_t epoch;          /* 0: any; else the history that the position belongs to */
+    const uint8_t *store_id; /* NULL: any; else the store, ES_STORE_ID_BYTES */
 };
 
 /*
  * Follows the store: what is there from 'from_position', then what is committed,
  * in position order, each event once, without a gap between the two.
  *
- * ES_REGRESSED: the store does not reach from_position - 1, or has another epoch.
+ * A checkpoint is (store id, epoch, position); all three come from
+ * es_consumer_state() and es_store_head(). It is continued where the present
+ * history is the same up to the position, also in a later epoch.
+ *
+ * ES_REGRESSED: the store does not reach from_position - 1, or its history was cut
+ * before it (accepted loss, a restored backup). ES_DIVERGED: another store, or an
+ * epoch that it never had. Read it again from the start, or from the position that
+ * es_connection_error() names.
  */
 ES_API ES_MUST_USE enum es_status es_consumer_open(struct es_connection *connection,
                                                    const struct es_consumer_options *options,
@@ -472,7 +513,8 @@ ES_API void es_consumer_close(struct es_consumer *consumer);
  * and open the next consumer at that position + 1.
  *
  * ES_TIMEOUT: none in time (at once where timeout_ns is 0).
- * ES_REGRESSED: the broker has started again on an older or another history.
+ * ES_REGRESSED: the broker has started again on an older or another history: open a
+ * new consumer with the checkpoint, which tells whether it can be continued.
  * ES_E_CORRUPT: damage at the next position. ES_E_UNREACHABLE: the broker is
  * gone; calling again goes on where it was, once one is back (it is looked for once
  * a second). A restart of a few seconds may pass unnoticed.

@@ -1,10 +1,13 @@
 #include "shm/codec/requests.h"
 
-/* Elements of a request, the version and the verb included, by verb. */
-static const uint32_t request_counts[] = {0, 3, 4, 6, 5, 5, 3, 2, 5, 8,
-                                          5, 5, 5, 5, 6, 2, 4, 4, 4, 4};
+#include "shm/codec/receipt.h"
 
-#define VERB_MAX ES_VERB_PRODUCERS
+/* Elements of a request, the version and the verb included, by verb. */
+static const uint32_t request_counts[] = {0, 3, 4, 6, 5, 5, 3, 2, 5, 8, 5,
+                                          5, 5, 5, 6, 2, 4, 4, 4, 4, 3};
+
+#define VERB_MAX ES_VERB_BACKUP
+#define CHECKPOINT_COUNT 3U
 #define PREFIX_SIZE_MAX (ES_CATEGORY_SIZE_MAX + 1U) /* a category and its ':' or '*' */
 
 static void str_or_nil_write(struct es_pack *pack, bool is_nil, struct es_text text)
@@ -126,9 +129,38 @@ static void append_write(struct es_pack *pack, const struct es_request_append *a
     }
 }
 
+static uint32_t hello_optional_count(const struct es_request_hello *hello)
+{
+    return hello->receipt.size > 0 || hello->has_checkpoint ? 2 : 0;
+}
+
+static void hello_write(struct es_pack *pack, const struct es_request_hello *hello)
+{
+    es_pack_str(pack, hello->client_name);
+    if (hello_optional_count(hello) == 0) {
+        return;
+    }
+    if (hello->receipt.size > 0) {
+        bytes_write(pack, hello->receipt);
+    } else {
+        es_pack_nil(pack);
+    }
+    if (!hello->has_checkpoint) {
+        es_pack_nil(pack);
+        return;
+    }
+    es_pack_array(pack, CHECKPOINT_COUNT);
+    es_pack_bin(pack, hello->store_id, ES_STORE_ID_SIZE);
+    es_pack_uint(pack, hello->epoch);
+    es_pack_uint(pack, hello->position);
+}
+
 /* The arguments at the end that may be left out, and are there. */
 static uint32_t optional_count(const struct es_request *request)
 {
+    if (request->verb == ES_VERB_HELLO) {
+        return hello_optional_count(&request->as.hello);
+    }
     return request->verb == ES_VERB_APPEND && request->as.append.producer.size > 0 ? 1 : 0;
 }
 
@@ -138,7 +170,8 @@ void es_request_encode(struct es_pack *pack, const struct es_request *request)
     es_pack_uint(pack, ES_PROTOCOL_VERSION);
     es_pack_uint(pack, (uint64_t)request->verb);
     switch (request->verb) {
-    case ES_VERB_HELLO: es_pack_str(pack, request->as.client_name); break;
+    case ES_VERB_HELLO: hello_write(pack, &request->as.hello); break;
+    case ES_VERB_BACKUP: es_pack_str(pack, request->as.backup); break;
     case ES_VERB_APPEND: append_write(pack, &request->as.append); break;
     case ES_VERB_HEAD: es_pack_str(pack, request->as.stream); break;
     case ES_VERB_STORE_HEAD:
@@ -362,10 +395,33 @@ static void kv_requests_read(struct reading *reading, struct es_request *request
     }
 }
 
-static void hello_read(struct reading *reading, struct es_text *ret_name)
+static void hello_read(struct reading *reading, struct es_request_hello *ret_hello)
 {
-    *ret_name = bounded_read(reading, ES_CLIENT_NAME_MAX);
-    require(reading, !es_utf8_has_control(*ret_name));
+    struct es_unpack *unpack = &reading->unpack;
+
+    *ret_hello = (struct es_request_hello){.has_checkpoint = false};
+    ret_hello->client_name = bounded_read(reading, ES_CLIENT_NAME_MAX);
+    require(reading, !es_utf8_has_control(ret_hello->client_name));
+    if (reading->optional_count > 0 && !es_unpack_try_nil(unpack)) {
+        ret_hello->receipt = bytes_read(reading, ES_RECEIPT_SIZE_MAX);
+        require(reading, ret_hello->receipt.size > 0);
+    }
+    if (reading->optional_count > 1 && !es_unpack_try_nil(unpack)) {
+        ret_hello->has_checkpoint = true;
+        (void)es_unpack_array_in(unpack, CHECKPOINT_COUNT, CHECKPOINT_COUNT);
+        es_unpack_bin_copy(unpack, ret_hello->store_id, ES_STORE_ID_SIZE);
+        ret_hello->epoch = es_unpack_uint(unpack);
+        ret_hello->position = es_unpack_uint(unpack);
+    }
+}
+
+/* An absolute path: what it names is the broker's to judge. */
+static struct es_text path_read(struct reading *reading)
+{
+    struct es_text path = bounded_read(reading, ES_BACKUP_PATH_MAX);
+
+    require(reading, path.size > 1 && path.data[0] == '/' && !es_utf8_has_control(path));
+    return path;
 }
 
 static void append_read(struct reading *reading, struct es_request_append *ret_append)
@@ -382,7 +438,8 @@ static void append_read(struct reading *reading, struct es_request_append *ret_a
 static void arguments_read(struct reading *reading, struct es_request *request)
 {
     switch (request->verb) {
-    case ES_VERB_HELLO: hello_read(reading, &request->as.client_name); break;
+    case ES_VERB_HELLO: hello_read(reading, &request->as.hello); break;
+    case ES_VERB_BACKUP: request->as.backup = path_read(reading); break;
     case ES_VERB_APPEND: append_read(reading, &request->as.append); break;
     case ES_VERB_HEAD: request->as.stream = stream_read(reading); break;
     case ES_VERB_STORE_HEAD:
@@ -414,7 +471,7 @@ static void arguments_read(struct reading *reading, struct es_request *request)
 static enum es_reason frame_check(const struct es_unpack *unpack, uint64_t verb, uint32_t count,
                                   uint32_t *ret_optional_count)
 {
-    uint32_t optional_max = verb == ES_VERB_APPEND ? 1 : 0;
+    uint32_t optional_max = verb == ES_VERB_APPEND ? 1 : verb == ES_VERB_HELLO ? 2 : 0;
 
     if (!es_unpack_ok(unpack)) {
         return ES_REASON_MALFORMED;

@@ -22,6 +22,7 @@
 #define ES_REQUEST_BUDGET_MS_MAX 60000U /* of a verify */
 #define ES_VERIFY_CURSOR_MAX 1400U      /* bytes of a verify's cursor, opaque to the client */
 #define ES_CLIENT_NAME_MAX 255U         /* bytes of UTF-8; for status, never a key */
+#define ES_BACKUP_PATH_MAX 2048U        /* bytes of a directory's path */
 #define ES_APPEND_ALLOW_GAP 8U          /* flag of an append: as of a ring record */
 
 enum es_verb {
@@ -43,7 +44,18 @@ enum es_verb {
     ES_VERB_VERIFY = 16,
     ES_VERB_KV_EXPORT = 17,
     ES_VERB_PRODUCER = 18,
-    ES_VERB_PRODUCERS = 19
+    ES_VERB_PRODUCERS = 19,
+    ES_VERB_BACKUP = 20
+};
+
+/* What a client has seen of a store and wants it to continue: either may be absent. */
+struct es_request_hello {
+    struct es_text client_name;
+    struct es_bytes receipt; /* receipt.h, not looked into; size 0: none */
+    bool has_checkpoint;
+    uint8_t store_id[ES_STORE_ID_SIZE];
+    uint64_t epoch;
+    uint64_t position; /* the last one applied */
 };
 
 struct es_request_append {
@@ -143,7 +155,7 @@ struct es_request_producers {
 struct es_request {
     enum es_verb verb;
     union {
-        struct es_text client_name; /* hello */
+        struct es_request_hello hello;
         struct es_request_append append;
         struct es_request_read_stream read_stream;
         struct es_request_read_all read_all;
@@ -158,6 +170,7 @@ struct es_request {
         struct es_request_kv_list kv_list;
         struct es_request_verify verify;
         struct es_request_kv_export kv_export;
+        struct es_text backup; /* absolute path of the directory to make */
         struct es_request_producer producer;
         struct es_request_producers producers;
     } as;

@@ -262,6 +262,36 @@ static void answer_store_head(struct fake_broker *broker, struct es_pack *pack)
     es_pack_uint(pack, broker->start_number);
 }
 
+static void refuse(const struct fake_broker *broker, struct es_pack *pack, enum es_status status,
+                   const char *message)
+{
+    es_pack_array(pack, 4);
+    es_pack_uint(pack, 1);
+    es_pack_int(pack, status);
+    es_pack_uint(pack, broker->position);
+    es_pack_str(pack, es_text_of(message));
+}
+
+/* Knows one epoch, and judges the checkpoint alone. */
+static void answer_hello(struct fake_broker *broker, struct es_unpack *request,
+                         struct es_pack *pack)
+{
+    uint64_t epoch;
+
+    (void)es_unpack_skip(request);
+    (void)es_unpack_skip(request);
+    (void)es_unpack_array(request);
+    (void)es_unpack_skip(request);
+    epoch = es_unpack_uint(request);
+    if (epoch != broker->epoch) {
+        refuse(broker, pack, ES_DIVERGED, "another history");
+    } else if (es_unpack_uint(request) > broker->position) {
+        refuse(broker, pack, ES_REGRESSED, "the store ends before that");
+    } else {
+        begin_reply(broker, pack, 0);
+    }
+}
+
 static void answer_request(struct fake_broker *broker, const void *bytes, size_t size,
                            struct es_pack *pack)
 {
@@ -277,15 +307,11 @@ static void answer_request(struct fake_broker *broker, const void *bytes, size_t
     fake_require(es_unpack_uint(&request) == 1, "another protocol");
     verb = es_unpack_uint(&request);
     switch (verb) {
+    case 1: answer_hello(broker, &request, pack); break;
     case 3: answer_read_stream(broker, &request, pack); break;
     case 4: answer_read_all(broker, &request, pack); break;
     case 7: answer_store_head(broker, pack); break;
-    default:
-        es_pack_array(pack, 4);
-        es_pack_uint(pack, 1);
-        es_pack_int(pack, ES_E_INVALID);
-        es_pack_uint(pack, broker->position);
-        es_pack_str(pack, es_text_of("the fake broker does not know this verb"));
+    default: refuse(broker, pack, ES_E_INVALID, "the fake broker does not know this verb");
     }
 }
 

@@ -2,6 +2,7 @@
 #include "tools/esctl/arguments.h"
 #include "tools/esctl/input_file.h"
 #include "tools/esctl/payload_json.h"
+#include "tools/esctl/receipt_file.h"
 
 #include "shm/codec/hash.h"
 
@@ -16,6 +17,7 @@ struct append_options {
     const char *tick;
     const char *expect;
     const char *expect_hash;
+    const char *receipt_out;
     bool raw;
 };
 
@@ -32,7 +34,8 @@ struct append_request {
 enum {
     KEY_RAW = 0x100,
     KEY_EXPECT_HASH,
-    KEY_PAYLOAD_FILE
+    KEY_PAYLOAD_FILE,
+    KEY_RECEIPT_OUT
 };
 
 static const struct argp_option options[] = {
@@ -41,6 +44,8 @@ static const struct argp_option options[] = {
     {"raw", KEY_RAW, NULL, 0, "keep the payload's bytes as they are", 0},
     {"tick", 'k', "N", 0, "logical time (default: now, in milliseconds)", 0},
     {"expect", 'e', "WHAT", 0, "any, none, exists, or the stream's last SEQUENCE", 0},
+    {"receipt-out", KEY_RECEIPT_OUT, "FILE", 0, "keep the receipt in FILE, - for standard output",
+     0},
     {"expect-hash", KEY_EXPECT_HASH, "HEX", 0, "the stream's last hash; \"\": none yet", 0},
     {0},
 };
@@ -56,6 +61,7 @@ static bool take(struct invocation *invocation, int key, const char *argument, v
     case KEY_RAW: given->raw = true; break;
     case 'k': given->tick = argument; break;
     case 'e': given->expect = argument; break;
+    case KEY_RECEIPT_OUT: given->receipt_out = argument; break;
     default: given->expect_hash = argument; break;
     }
     return true;
@@ -220,6 +226,19 @@ static enum es_exit tell_conflict(const struct invocation *invocation,
     return invocation_print(&line, ES_EXIT_NO);
 }
 
+/* What `esctl verify --receipt` takes. */
+static void json_receipt(struct json_out *line, const struct es_receipt *receipt,
+                         const char *stream)
+{
+    uint8_t bytes[ES_RECEIPT_BYTES_MAX];
+    size_t size = 0;
+
+    if (es_receipt_pack(receipt, stream, bytes, sizeof bytes, &size) == ES_OK) {
+        json_out_name(line, "receipt");
+        json_out_base64(line, bytes, size);
+    }
+}
+
 static enum es_exit tell_stored(const struct invocation *invocation,
                                 const struct es_receipt *receipt)
 {
@@ -239,11 +258,13 @@ static enum es_exit tell_stored(const struct invocation *invocation,
     json_out_member_uint(&line, "sequence", receipt->sequence);
     json_out_member_uint(&line, "position", receipt->position);
     json_out_member_hex(&line, "hash", receipt->hash, ES_HASH_BYTES);
+    json_receipt(&line, receipt, invocation->words[0]);
     json_out_close(&line, '}');
     return invocation_print(&line, ES_EXIT_OK);
 }
 
-static enum es_exit send(struct invocation *invocation, struct append_request *request)
+static enum es_exit send(struct invocation *invocation, struct append_request *request,
+                         const char *receipt_out)
 {
     const struct es_producer_options producer_options = {.timeout_ns = invocation->timeout_ns};
     struct es_producer *producer = NULL;
@@ -261,6 +282,9 @@ static enum es_exit send(struct invocation *invocation, struct append_request *r
                                 &request->event, 1, invocation->timeout_ns, &outcome);
     if (status == ES_OK) {
         exit = tell_stored(invocation, &outcome.receipt);
+        if (exit == ES_EXIT_OK && receipt_out != NULL) {
+            exit = receipt_file_write(receipt_out, &outcome.receipt, invocation->words[0]);
+        }
     } else if (status == ES_CONFLICT) {
         exit = tell_conflict(invocation, request, &outcome.refusal);
     } else if (status == ES_REJECTED) {
@@ -284,7 +308,7 @@ enum es_exit verb_append(struct invocation *invocation)
         read_options(invocation, &given, &request)) {
         exit = read_payload(&given, &request);
         if (exit == ES_EXIT_OK) {
-            exit = send(invocation, &request);
+            exit = send(invocation, &request, given.receipt_out);
         }
     }
     payload_scratch_deinit(&request.scratch);

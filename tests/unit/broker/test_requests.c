@@ -189,7 +189,7 @@ static uint32_t pack_some_request(struct request_fixture *f, struct prng *prng, 
     case ES_VERB_KV_EXPORT:
         request.as.kv_export = (struct es_request_kv_export){es_bytes_make(some_key, 20), 5};
         break;
-    default: request.as.client_name = es_text_of("stranger"); break;
+    default: request.as.hello.client_name = es_text_of("stranger"); break;
     }
     es_pack_init(&pack, bytes, 65536);
     es_request_encode(&pack, &request);

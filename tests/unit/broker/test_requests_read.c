@@ -18,7 +18,7 @@
 static void hello_tells_the_store_and_the_limits(void **state)
 {
     struct request_fixture *f = *state;
-    struct es_request request = {.verb = ES_VERB_HELLO, .as.client_name = es_text_of("test")};
+    struct es_request request = {.verb = ES_VERB_HELLO, .as.hello.client_name = es_text_of("test")};
     struct es_hello hello;
 
     store_builder_append(&f->builder, ORDERS, 3, 10);

@@ -321,7 +321,7 @@ static void a_position_beyond_the_store_or_of_another_epoch_is_refused_at_openin
 
     store_many(f, 5);
     assert_int_equal(es_consumer_open(f->connection, &beyond, &consumer), ES_REGRESSED);
-    assert_int_equal(es_consumer_open(f->connection, &other, &consumer), ES_REGRESSED);
+    assert_int_equal(es_consumer_open(f->connection, &other, &consumer), ES_DIVERGED);
     assert_int_equal(es_consumer_open(f->connection, &filter, &consumer), ES_E_INVALID);
     assert_null(consumer);
     assert_int_equal(es_consumer_open(f->connection, &fitting, &consumer), ES_OK);

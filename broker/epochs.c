@@ -1,0 +1,68 @@
+#include "broker/epochs.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#include "shm/codec/store_key.h"
+
+void epochs_random_bytes(void *ret_bytes, size_t size)
+{
+    while (getrandom(ret_bytes, size, 0) != (ssize_t)size) {
+    }
+}
+
+uint64_t epochs_random(void)
+{
+    uint64_t epoch = 0;
+
+    while (epoch == 0) {
+        epochs_random_bytes(&epoch, sizeof epoch);
+    }
+    return epoch;
+}
+
+enum es_status epochs_load(struct store *store, const struct store_snapshot *snapshot,
+                           struct es_epochs *ret_epochs)
+{
+    struct store_buffer value = {0};
+    struct es_key key;
+    enum es_status status = ES_OK;
+
+    es_key_epochs(&key);
+    status = store_get(store, snapshot, STORE_DEFAULT, (struct store_slice){key.bytes, key.size},
+                       &value);
+    if (status == ES_OK) {
+        status = es_epochs_decode(value.bytes, value.size, ret_epochs);
+    }
+    store_buffer_deinit(&value);
+    return status == ES_NOT_FOUND ? ES_E_CORRUPT : status;
+}
+
+void epochs_begin(struct es_epochs *epochs, uint64_t epoch, uint64_t first_position)
+{
+    while (epochs->count > 0 &&
+           epochs->entries[epochs->count - 1].first_position > first_position) {
+        epochs->count--;
+    }
+    if (epochs->count == ES_EPOCH_COUNT_MAX) {
+        epochs->count--;
+        memmove(&epochs->entries[0], &epochs->entries[1],
+                epochs->count * sizeof epochs->entries[0]);
+    }
+    epochs->entries[epochs->count].epoch = epoch;
+    epochs->entries[epochs->count].first_position = first_position;
+    epochs->count++;
+}
+
+enum es_status epochs_find_end(const struct es_epochs *epochs, uint64_t epoch,
+                               uint64_t head_position, uint64_t *ret_position)
+{
+    for (uint32_t i = 0; i < epochs->count; i++) {
+        if (epochs->entries[i].epoch == epoch) {
+            *ret_position =
+                i + 1 < epochs->count ? epochs->entries[i + 1].first_position - 1 : head_position;
+            return ES_OK;
+        }
+    }
+    return ES_NOT_FOUND;
+}
