@@ -311,6 +311,13 @@ static void answer_request(struct fake_broker *broker, const void *bytes, size_t
     case 3: answer_read_stream(broker, &request, pack); break;
     case 4: answer_read_all(broker, &request, pack); break;
     case 7: answer_store_head(broker, pack); break;
+    case 18:
+    case 19:
+        pthread_mutex_lock(&broker->lanes.lock);
+        fake_producers_answer(&broker->lanes.producers, verb, &request, broker->position,
+                              fake_lanes_is_alive, &broker->lanes, pack);
+        pthread_mutex_unlock(&broker->lanes.lock);
+        break;
     default: refuse(broker, pack, ES_E_INVALID, "the fake broker does not know this verb");
     }
 }

@@ -17,6 +17,7 @@
 
 #define FAKE_EVENT_COUNT_MAX 4096u
 #define FAKE_LANE_COUNT_MAX 8u
+#define FAKE_SLOT_COUNT 64u /* unless the test says otherwise: four credits for each lane */
 #define FAKE_EPOCH UINT64_C(0x1122334455667788)
 
 struct fake_broker;
@@ -85,6 +86,9 @@ void fake_broker_lose_heartbeat(struct fake_broker *broker);
 /* Takes no record out of any lane until called with false. */
 void fake_broker_hold_lanes(struct fake_broker *broker, bool is_held);
 
+/* Answers 'count' records of each lane, though they are held. */
+void fake_broker_answer_some(struct fake_broker *broker, uint32_t count);
+
 /* Judges one transaction; 'result' is zero but for its sequence, the answer OK. */
 typedef void fake_judge(void *context, const void *transaction, uint32_t size,
                         struct es_lane_result *result);
@@ -95,6 +99,23 @@ void fake_broker_set_stopped(struct fake_broker *broker, bool is_stopped);
 
 /* Makes new shared memory: producers attached so far are never answered again. */
 void fake_broker_renew_memory(struct fake_broker *broker);
+
+/* Stores 'stored_count' records of each lane without answering them, then does the same. */
+void fake_broker_lose_memory(struct fake_broker *broker, uint32_t stored_count);
+
+/* Leaves who wants to attach without an answer until called with false. */
+void fake_broker_hold_attach(struct fake_broker *broker, bool is_held);
+
+/* Forgets what this name has stored beyond 'last_number'. */
+void fake_broker_forget_numbers(struct fake_broker *broker, const char *name, uint64_t last_number);
+
+/* How many transactions are stored under this name, and the number of the one stored at 'index'. */
+uint32_t fake_broker_number_count(struct fake_broker *broker, const char *name);
+uint64_t fake_broker_number(struct fake_broker *broker, const char *name, uint32_t index);
+
+/* Makes new memory with rings of so many slots and arenas of so many bytes. */
+void fake_broker_set_geometry(struct fake_broker *broker, uint32_t slot_count,
+                              uint32_t arena_bytes);
 
 /* Refuses to attach with this status; ES_OK: not any more. */
 void fake_broker_refuse_attach(struct fake_broker *broker, enum es_status status);

@@ -14,6 +14,7 @@
 #include "shm/ring.h"
 #include "shm/segment.h"
 #include "tests/support/fake_broker.h"
+#include "tests/support/fake_producers.h"
 
 struct fake_event {
     char stream[64];
@@ -28,6 +29,9 @@ struct fake_lane {
     struct es_segment segment;
     struct es_lane_reader reader;
     bool is_open;
+    bool is_broken; /* the order of its records */
+    uint64_t incarnation;
+    struct fake_producer *producer; /* NULL: it has no name */
 };
 
 struct fake_lanes {
@@ -40,6 +44,7 @@ struct fake_lanes {
     uint32_t peer_count;
     int directory_fd;
     _Atomic bool is_stopping;
+    _Atomic bool holds_attach;
     _Atomic uint64_t attach_count;
     _Atomic uint64_t record_count;
     pthread_mutex_t lock; /* all below */
@@ -57,6 +62,7 @@ struct fake_lanes {
     uint64_t position;
     fake_judge *judge;
     void *judge_context;
+    struct fake_producers producers;
 };
 
 /* Ends the test program unless 'is_true'. */
@@ -65,6 +71,9 @@ void fake_require(bool is_true, const char *what);
 void fake_lanes_start(struct fake_lanes *lanes, const char *run_dir, uint64_t start_number);
 void fake_lanes_stop(struct fake_lanes *lanes);
 void fake_lanes_renew(struct fake_lanes *lanes);
+
+/* Whether a lane is in use by its producer; a fake_lane_is_alive over the lanes. */
+bool fake_lanes_is_alive(void *lanes, uint64_t incarnation);
 
 /* The fake's lanes, for the calls that fake_lanes.c implements. */
 struct fake_lanes *fake_broker_lanes(struct fake_broker *broker);

@@ -12,7 +12,6 @@
 #include "shm/codec/attach.h"
 #include "shm/futex.h"
 
-#define SLOT_COUNT 64u
 #define ROUND_NS 2000000 /* how long the lane thread sleeps without a bell */
 
 void fake_require(bool is_true, const char *what)
@@ -115,9 +114,43 @@ static void refuse(struct fake_lanes *lanes, int peer)
     send_reply(peer, &reply, NULL, 0);
 }
 
-static void grant(struct fake_lanes *lanes, int peer)
+bool fake_lanes_is_alive(void *context, uint64_t incarnation)
 {
-    uint32_t index = lanes->lane_count++;
+    const struct fake_lanes *lanes = context;
+
+    for (uint32_t i = 0; i < lanes->lane_count; i++) {
+        if (lanes->lanes[i].is_open && lanes->lanes[i].incarnation == incarnation) {
+            return !es_lane_is_closed(&lanes->lanes[i].reader);
+        }
+    }
+    return false;
+}
+
+static void drain(struct fake_lanes *lanes, uint32_t count, bool is_answered);
+
+/* Makes 'incarnation' the owner of the name. False: it has a living one. */
+static bool claim_name(struct fake_lanes *lanes, const struct es_attach_request *request,
+                       struct fake_lane *lane, struct es_attach_reply *reply)
+{
+    lane->producer = NULL;
+    if (request->producer.size == 0) {
+        return true;
+    }
+    lane->producer = fake_producers_find(&lanes->producers, request->producer, true);
+    if (!request->take_over && fake_lanes_is_alive(lanes, lane->producer->owner_incarnation)) {
+        reply->status = ES_E_BUSY;
+        reply->message = es_text_of("the name has a living owner");
+        return false;
+    }
+    drain(lanes, UINT32_MAX, true);
+    lane->producer->owner_incarnation = lane->incarnation;
+    reply->last_number = lane->producer->last_number;
+    return true;
+}
+
+static void grant(struct fake_lanes *lanes, int peer, const struct es_attach_request *request)
+{
+    uint32_t index = lanes->lane_count;
     struct fake_lane *lane = &lanes->lanes[index];
     struct es_control_lane entry = {.ring_index = 0, .uid = getuid(), .pid = (uint32_t)getpid()};
     struct es_attach_reply reply = {.status = ES_OK, .message = es_text_of("")};
@@ -126,6 +159,12 @@ static void grant(struct fake_lanes *lanes, int peer)
 
     fake_require(index < FAKE_LANE_COUNT_MAX, "too many lanes");
     entry.incarnation = lanes->start_number << 32 | ++lanes->incarnation_last;
+    lane->incarnation = entry.incarnation;
+    if (!claim_name(lanes, request, lane, &reply)) {
+        send_reply(peer, &reply, NULL, 0);
+        return;
+    }
+    lanes->lane_count++;
     (void)snprintf(name, sizeof name, "lane-%u", index);
     fake_require(
         es_segment_create(lanes->directory_fd, name,
@@ -149,13 +188,15 @@ static void grant(struct fake_lanes *lanes, int peer)
     send_reply(peer, &reply, fds, 3);
     close(fds[0]);
     lane->is_open = true;
+    lane->is_broken = false;
     atomic_fetch_add(&lanes->attach_count, 1);
 }
 
 /* One message of a peer, or its end. */
 static void serve_peer(struct fake_lanes *lanes, uint32_t at)
 {
-    uint8_t bytes[1024];
+    uint8_t bytes[ES_ATTACH_BYTES_MAX];
+    struct es_attach_request request;
     ssize_t size = recv(lanes->peer_fds[at], bytes, sizeof bytes, MSG_DONTWAIT);
 
     if (size <= 0) {
@@ -167,7 +208,9 @@ static void serve_peer(struct fake_lanes *lanes, uint32_t at)
     if (lanes->refusal != ES_OK) {
         refuse(lanes, lanes->peer_fds[at]);
     } else {
-        grant(lanes, lanes->peer_fds[at]);
+        fake_require(es_attach_request_decode(bytes, (size_t)size, &request) == ES_OK,
+                     "a malformed request to attach");
+        grant(lanes, lanes->peer_fds[at], &request);
     }
     pthread_mutex_unlock(&lanes->lock);
 }
@@ -187,7 +230,7 @@ static void *control_main(void *context)
             continue;
         }
         for (uint32_t i = lanes->peer_count; i > 0; i--) {
-            if (fds[i].revents != 0) {
+            if (fds[i].revents != 0 && !atomic_load(&lanes->holds_attach)) {
                 serve_peer(lanes, i - 1);
             }
         }
@@ -204,28 +247,56 @@ static void *control_main(void *context)
 
 /* ---- records ------------------------------------------------------------ */
 
+static void judge_record(struct fake_lanes *lanes, struct fake_lane *lane, const void *transaction,
+                         const struct es_record *record, struct es_lane_result *result)
+{
+    uint64_t number = 0;
+
+    if (lane->is_broken && (record->flags & ES_RECORD_RESUME) == 0) {
+        result->status = ES_PREVIOUS_FAILED;
+        return;
+    }
+    if (lane->producer != NULL && !fake_producer_admits(lane->producer, lane->incarnation,
+                                                        transaction, record, result, &number)) {
+        return;
+    }
+    result->position = lanes->position + 1;
+    result->stream_sequence = record->sequence;
+    result->commit_number = lanes->position + 1;
+    result->epoch = FAKE_EPOCH;
+    if (lanes->judge != NULL) {
+        lanes->judge(lanes->judge_context, transaction, record->size, result);
+    }
+    if (result->status == ES_OK) {
+        lanes->position++;
+        if (lane->producer != NULL) {
+            fake_producer_store(lane->producer, number, transaction, record->size, result);
+        }
+    }
+}
+
 static void answer(struct fake_lanes *lanes, struct fake_lane *lane, const void *transaction,
-                   const struct es_record *record)
+                   const struct es_record *record, bool is_answered)
 {
     struct es_lane_result result = {.sequence = record->sequence};
 
-    result.position = ++lanes->position;
-    result.stream_sequence = record->sequence;
-    result.commit_number = lanes->position;
-    result.epoch = FAKE_EPOCH;
-    if (lanes->judge != NULL) {
-        lanes->judge(lanes->judge_context, transaction, record->size, &result);
-    }
+    judge_record(lanes, lane, transaction, record, &result);
+    lane->is_broken = (record->flags & ES_RECORD_ORDERED) != 0 && result.status != ES_OK;
     atomic_fetch_add(&lanes->record_count, 1);
-    es_lane_stage(&lane->reader, &result);
-    es_lane_ack(&lane->reader, record->sequence);
-    es_lane_wake(&lane->reader);
+    if (is_answered) {
+        es_lane_stage(&lane->reader, &result);
+        es_lane_ack(&lane->reader, record->sequence);
+        es_lane_wake(&lane->reader);
+    }
 }
 
-static void sweep(struct fake_lanes *lanes, uint8_t *buffer)
+/* Takes at most 'count' records out of each lane. */
+static void drain(struct fake_lanes *lanes, uint32_t count, bool is_answered)
 {
+    uint8_t *buffer = malloc(lanes->geometry.record_bytes_max);
     struct es_ticket ticket;
 
+    fake_require(buffer != NULL, "no memory");
     while (es_ring_take(&lanes->ring, &ticket) == ES_OK) {
         es_ring_free(&lanes->ring, lanes->ring.cursor);
     }
@@ -233,31 +304,31 @@ static void sweep(struct fake_lanes *lanes, uint8_t *buffer)
         struct fake_lane *lane = &lanes->lanes[i];
         struct es_record record;
 
-        while (lane->is_open && es_lane_next(&lane->reader, buffer,
-                                             lanes->geometry.record_bytes_max, &record) == ES_OK) {
-            answer(lanes, lane, buffer, &record);
+        for (uint32_t taken = 0; lane->is_open && taken < count &&
+                                 es_lane_next(&lane->reader, buffer,
+                                              lanes->geometry.record_bytes_max, &record) == ES_OK;
+             taken++) {
+            answer(lanes, lane, buffer, &record, is_answered);
         }
     }
+    free(buffer);
 }
 
 static void *lane_main(void *context)
 {
     struct fake_lanes *lanes = context;
-    uint8_t *buffer = malloc(lanes->geometry.record_bytes_max);
 
-    fake_require(buffer != NULL, "no memory");
     while (!atomic_load(&lanes->is_stopping)) {
         static const _Atomic uint32_t zero; /* never changes: a bounded nap */
         const struct es_futex_word nap = {.word = &zero, .expected = 0};
 
         pthread_mutex_lock(&lanes->lock);
         if (!lanes->is_held) {
-            sweep(lanes, buffer);
+            drain(lanes, UINT32_MAX, true);
         }
         pthread_mutex_unlock(&lanes->lock);
         (void)!es_futex_wait(&nap, 1, es_deadline_after_ns(ROUND_NS));
     }
-    free(buffer);
     return NULL;
 }
 
@@ -273,7 +344,7 @@ void fake_lanes_start(struct fake_lanes *lanes, const char *run_dir, uint64_t st
     lanes->ring_id = start_number * 100;
     lanes->directory_fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     fake_require(lanes->directory_fd >= 0, "no run directory");
-    fake_require(es_geometry_make(SLOT_COUNT, ES_ARENA_BYTES_MIN, &lanes->geometry) == ES_OK,
+    fake_require(es_geometry_make(FAKE_SLOT_COUNT, ES_ARENA_BYTES_MIN, &lanes->geometry) == ES_OK,
                  "no geometry");
     make_memory(lanes);
     (void)snprintf(address.sun_path, sizeof address.sun_path, "%.80s/control.sock", run_dir);
@@ -316,6 +387,15 @@ void fake_broker_hold_lanes(struct fake_broker *broker, bool is_held)
     pthread_mutex_unlock(&lanes->lock);
 }
 
+void fake_broker_answer_some(struct fake_broker *broker, uint32_t count)
+{
+    struct fake_lanes *lanes = fake_broker_lanes(broker);
+
+    pthread_mutex_lock(&lanes->lock);
+    drain(lanes, count, true);
+    pthread_mutex_unlock(&lanes->lock);
+}
+
 void fake_broker_set_judge(struct fake_broker *broker, fake_judge *judge, void *context)
 {
     struct fake_lanes *lanes = fake_broker_lanes(broker);
@@ -338,6 +418,34 @@ void fake_broker_set_stopped(struct fake_broker *broker, bool is_stopped)
 void fake_broker_renew_memory(struct fake_broker *broker)
 {
     fake_lanes_renew(fake_broker_lanes(broker));
+}
+
+void fake_broker_lose_memory(struct fake_broker *broker, uint32_t stored_count)
+{
+    struct fake_lanes *lanes = fake_broker_lanes(broker);
+
+    pthread_mutex_lock(&lanes->lock);
+    drain(lanes, stored_count, false);
+    drop_memory(lanes);
+    make_memory(lanes);
+    pthread_mutex_unlock(&lanes->lock);
+}
+
+void fake_broker_hold_attach(struct fake_broker *broker, bool is_held)
+{
+    atomic_store(&fake_broker_lanes(broker)->holds_attach, is_held);
+}
+
+void fake_broker_set_geometry(struct fake_broker *broker, uint32_t slot_count, uint32_t arena_bytes)
+{
+    struct fake_lanes *lanes = fake_broker_lanes(broker);
+
+    pthread_mutex_lock(&lanes->lock);
+    fake_require(es_geometry_make(slot_count, arena_bytes, &lanes->geometry) == ES_OK,
+                 "no geometry");
+    drop_memory(lanes);
+    make_memory(lanes);
+    pthread_mutex_unlock(&lanes->lock);
 }
 
 void fake_broker_refuse_attach(struct fake_broker *broker, enum es_status status)
