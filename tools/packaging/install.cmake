@@ -7,6 +7,7 @@ install(TARGETS eventspine_static eventspine_shared
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/libclient/eventspine.h
+    ${PROJECT_SOURCE_DIR}/libclient/eventspine_producer.h
     ${PROJECT_SOURCE_DIR}/shm/eventspine_status.h
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
