@@ -16,6 +16,7 @@
 #include "broker/broker_status.h"
 #include "broker/commit_loop.h"
 #include "broker/control.h"
+#include "broker/last_words.h"
 #include "broker/limits.h"
 #include "broker/process.h"
 #include "broker/publisher.h"
@@ -514,6 +515,7 @@ int broker_run(const struct options *options)
     broker->startup.directory.fd = broker->startup.directory.lock_fd = -1;
     logger_set_level(options->log_level);
     block_signals();
+    last_words_install();
     es_hash_warm_up();
     if (es_fault_install() != ES_OK) {
         log_warning(

@@ -106,6 +106,10 @@ enum es_status cache_add(struct cache *cache, const void *key, uint32_t key_byte
     entry->used = true;
     memcpy(entry->key, key, key_bytes);
     HASH_ADD_KEYPTR(hh, cache->entries, entry->key, entry->key_bytes, entry);
+    if (entry->hh.tbl == NULL) { /* how uthash says that it got no memory */
+        free(entry);
+        return ES_E_NO_MEMORY;
+    }
     *ret_entry = entry;
     return ES_OK;
 }

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Else uthash ends the program where memory does. */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "shm/eventspine_status.h"

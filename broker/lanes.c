@@ -35,6 +35,12 @@ static uint64_t random_id(void)
     return id;
 }
 
+/* The machine lacks memory or descriptors: what cannot be opened now is not gone. */
+static bool lacks_means(enum es_status status)
+{
+    return status == ES_E_NO_MEMORY || status == ES_E_IO || status == ES_E_LIMIT;
+}
+
 /* Records may lie in it that nobody has taken yet. */
 static bool has_lanes(const struct es_control *control)
 {
@@ -58,6 +64,7 @@ void lanes_look(int directory_fd, const struct lanes_config *config,
 
     memset(ret_remains, 0, sizeof *ret_remains);
     if (status != ES_OK) {
+        ret_remains->is_unreadable = lacks_means(status);
         return;
     }
     status = es_control_attach(&control, &segment);
@@ -151,6 +158,11 @@ static void take_over_ring(struct lanes *lanes, uint32_t index, const struct es_
     if (status == ES_OK) {
         status = es_fault_watch(&ring->segment, &ring->fault_index);
     }
+    if (lacks_means(status)) {
+        es_segment_unmap(&ring->segment);
+        lanes->lacking = status;
+        return;
+    }
     if (status != ES_OK) {
         log_warning("the ring of uid %u is given up, with its lanes: %s", entry.uid,
                     es_status_text(status));
@@ -221,6 +233,11 @@ static void take_over_lane(struct lanes *lanes, uint32_t index, const struct es_
     if (status == ES_OK) {
         status = es_fault_watch(&lane->segment, &lane->fault_index);
     }
+    if (lacks_means(status)) {
+        es_segment_unmap(&lane->segment);
+        lanes->lacking = status;
+        return;
+    }
     if (status != ES_OK) {
         log_warning("lane %u of pid %u (uid %u) is given up: %s", index, entry.pid, entry.uid,
                     es_status_text(status));
@@ -262,6 +279,11 @@ enum es_status lanes_take_over(const struct lanes_config *config,
     }
     for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
         take_over_lane(lanes, i, ahead);
+    }
+    if (lanes->lacking != ES_OK) { /* the next start may have the means: nothing is given up */
+        status = lanes->lacking;
+        lanes_free(lanes);
+        return status;
     }
     es_control_set_head(&lanes->control, head);
     *ret_lanes = lanes;

@@ -74,8 +74,9 @@ struct lanes_config {
 
 /* What a former broker has left in the segment directory. */
 struct lanes_remains {
-    bool is_witness; /* same store, boot and layout: what its head says was durable */
-    bool is_usable;  /* besides, its geometry is the wanted one, or lanes are in use */
+    bool is_unreadable; /* for want of memory or descriptors: nobody knows what it says */
+    bool is_witness;    /* same store, boot and layout: what its head says was durable */
+    bool is_usable;     /* besides, its geometry is the wanted one, or lanes are in use */
     struct es_control_identity identity;
     struct es_control_head head;
 };

@@ -16,7 +16,8 @@ struct lanes {
     struct es_control_identity identity;
     struct es_segment control_segment;
     struct es_control control;
-    uint32_t attach_count; /* in this start: the middle part of incarnations */
+    enum es_status lacking; /* not ES_OK: something there could not be taken over now */
+    uint32_t attach_count;  /* in this start: the middle part of incarnations */
     struct lane_ring rings[ES_RING_COUNT_MAX];
     struct lane lanes[ES_LANE_COUNT_MAX];
 };

@@ -42,6 +42,14 @@ enum es_status startup_explain(char why[DATA_WHY_BYTES], enum es_status status, 
     return status;
 }
 
+/* Not damage: what lacks is memory, descriptors, a permission, a disk that answers. Saying
+ * "damaged" then would send somebody for a backup that is not needed. */
+static bool lacks_means(enum es_status status)
+{
+    return status == ES_E_NO_MEMORY || status == ES_E_IO || status == ES_E_LIMIT ||
+           status == ES_NO_SPACE || status == ES_E_PERMISSION;
+}
+
 static enum es_status point_of_commit(struct store_slice value, struct history_point *point)
 {
     struct es_commit_view view;
@@ -83,6 +91,9 @@ enum es_status startup_find_flushed(struct store *store, const struct log_origin
         status = store_iterator_status(iterator);
     }
     store_iterator_free(iterator);
+    if (lacks_means(status)) {
+        return startup_explain(why, status, "the store cannot be read: %s", es_status_text(status));
+    }
     if (status != ES_OK || !is_found) {
         return startup_explain(why, ES_E_CORRUPT,
                                "the store does not hold batch %" PRIu64 ", which the commit log "
@@ -110,9 +121,10 @@ static enum es_status check_identity(struct checking *checking)
     }
     store_buffer_deinit(&value);
     if (status != ES_OK) {
-        return startup_explain(checking->why, status == ES_E_VERSION ? status : ES_E_CORRUPT,
-                               "%s holds no identity of a store that can be read: " RESTORE_HINT,
-                               checking->directory->store_path);
+        return startup_explain(
+            checking->why, status == ES_E_VERSION || lacks_means(status) ? status : ES_E_CORRUPT,
+            "%s holds no identity of a store that can be read: " RESTORE_HINT,
+            checking->directory->store_path);
     }
     if (identity.format_version > ES_STORE_FORMAT_VERSION) {
         return startup_explain(checking->why, ES_E_VERSION,
@@ -144,10 +156,10 @@ static enum es_status open_all(struct checking *checking)
                                         &checking->finding->anchor, &checking->anchor);
 
     if (status != ES_OK) {
-        return startup_explain(checking->why,
-                               status == ES_E_VERSION || status == ES_E_IO ? status : ES_E_CORRUPT,
-                               "the anchor of %s is %s: " RESTORE_HINT, directory->path,
-                               status == ES_NOT_FOUND ? "missing" : es_status_text(status));
+        return startup_explain(
+            checking->why, status == ES_E_VERSION || lacks_means(status) ? status : ES_E_CORRUPT,
+            "the anchor of %s is %s: " RESTORE_HINT, directory->path,
+            status == ES_NOT_FOUND ? "missing" : es_status_text(status));
     }
     status = data_directory_open_log(directory);
     if (status == ES_OK) {
@@ -343,6 +355,12 @@ enum es_status startup_check(struct data_directory *directory,
     status = open_all(&checking);
     if (status == ES_OK && options->look != NULL) {
         options->look(options->look_context, ret_finding->store_id, boot_id, ret_remains);
+    }
+    if (status == ES_OK && ret_remains->is_unreadable) {
+        status = startup_explain(why, ES_E_IO,
+                                 "cannot open what a former broker left in shared memory: %s; "
+                                 "start again when there are memory and descriptors",
+                                 strerror(errno));
     }
     if (status == ES_OK) {
         status = check_history(&checking, counters);

@@ -6,6 +6,7 @@
  */
 #include <assert.h>
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,7 @@ static enum es_status refuse(char *why, enum es_status status, const char *what)
 /* ---- What is there ------------------------------------------------------------ */
 
 struct directory {
+    int error; /* 0, or why it cannot be read: that is not the same as empty */
     bool exists;
     bool has_current; /* RocksDB's file that names its MANIFEST */
     bool has_others;
@@ -85,15 +87,22 @@ struct directory {
 
 static struct directory look_at(const char *path)
 {
-    struct directory found = {false, false, false};
+    struct directory found = {.exists = false};
     struct dirent *entry = NULL;
     DIR *listing = opendir(path);
 
     if (listing == NULL) {
+        found.error = errno == ENOENT ? 0 : errno;
         return found;
     }
     found.exists = true;
-    while ((entry = readdir(listing)) != NULL) {
+    for (;;) {
+        errno = 0;
+        entry = readdir(listing);
+        if (entry == NULL) {
+            found.error = errno;
+            break;
+        }
         if (strcmp(entry->d_name, "CURRENT") == 0) {
             found.has_current = true;
         } else if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
@@ -108,6 +117,9 @@ static enum es_status check_directory(const struct opening *opening)
 {
     struct directory found = look_at(opening->asked->directory);
 
+    if (found.error != 0) {
+        return refuse(opening->why, ES_E_IO, strerror(found.error));
+    }
     if (opening->asked->mode == STORE_CREATE) {
         return found.has_current || found.has_others
                    ? refuse(opening->why, ES_E_EXISTS, "the directory is not empty")

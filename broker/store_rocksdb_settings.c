@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -132,9 +133,15 @@ static bool find_newest(const char *directory, char ret_name[LINE_BYTES])
     if (listing == NULL) {
         return false;
     }
-    while ((entry = readdir(listing)) != NULL) {
+    for (;;) {
         uint64_t number = 0;
 
+        errno = 0;
+        entry = readdir(listing);
+        if (entry == NULL) {
+            newest = errno == 0 ? newest : 0; /* what cannot be listed may be newer */
+            break;
+        }
         if (sscanf(entry->d_name, "OPTIONS-%" SCNu64, &number) == 1 && number > newest &&
             strstr(entry->d_name, "dbtmp") == NULL) {
             newest = number;
@@ -163,6 +170,13 @@ static char *read_newest(const char *directory)
     while (text != NULL && used < OPTIONS_FILE_BYTES_MAX) {
         ssize_t done = read(file, text + used, OPTIONS_FILE_BYTES_MAX - used);
 
+        if (done < 0 && errno == EINTR) {
+            continue;
+        }
+        if (done < 0) { /* half a file would be taken for other settings */
+            free(text);
+            text = NULL;
+        }
         if (done <= 0) {
             break;
         }

@@ -7,6 +7,7 @@
 #include "shm/codec/hash.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -171,7 +172,10 @@ static enum es_exit read_payload(const struct append_options *given, struct appe
     } else {
         request->bytes = strdup(given->payload);
         request->byte_count = strlen(given->payload);
-        exit = request->bytes != NULL ? ES_EXIT_OK : ES_EXIT_IO;
+        if (request->bytes == NULL) {
+            fprintf(stderr, "esctl: not enough memory\n");
+            exit = ES_EXIT_TRY_AGAIN;
+        }
     }
     if (exit != ES_EXIT_OK || !given->raw) {
         return exit != ES_EXIT_OK ? exit : convert_payload(request);

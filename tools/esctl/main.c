@@ -124,7 +124,8 @@ int main(int argc, char **argv)
     enum es_exit exit = ES_EXIT_USAGE;
 
     if (invocation.title == NULL || argc < 1) {
-        return ES_EXIT_IO;
+        fprintf(stderr, "esctl: not enough memory\n");
+        return ES_EXIT_TRY_AGAIN;
     }
     /* A pipe whose reader has gone is a write error like any other. */
     (void)signal(SIGPIPE, SIG_IGN);
