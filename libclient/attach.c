@@ -233,6 +233,7 @@ enum es_status es_attachment_ask(struct es_connection *connection,
     }
     if (status == ES_OK) {
         status = send_request(connection, wish, ret_attachment->socket_fd);
+        ES_PROBE(producer_attach_asked);
     }
     if (status != ES_OK) {
         unmap_all(ret_attachment);
@@ -250,9 +251,11 @@ enum es_status es_attachment_receive(struct es_connection *connection, int64_t d
         return status;
     }
     if (status == ES_OK) {
+        ES_PROBE(producer_attach_granted);
         attachment->lane_index = grant.lane_index;
         attachment->last_number = grant.last_number;
         status = map_all(&grant, attachment);
+        ES_PROBE(producer_attach_mapped);
         if (status == ES_E_VERSION) {
             status = other_version(connection);
         } else if (status != ES_OK && status != ES_E_NO_MEMORY && status != ES_E_IO) {

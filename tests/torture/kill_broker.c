@@ -1,0 +1,27 @@
+/*
+ * Loaded into the broker by LD_PRELOAD: ES_KILL_AT=PROBE:NTH ends it there. A wrong
+ * name ends it at once, with code 78.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/torture/kill_point.h"
+
+__attribute__((constructor)) static void arm(void)
+{
+    const char *wanted = getenv("ES_KILL_AT");
+    const char *colon = wanted == NULL ? NULL : strchr(wanted, ':');
+    char probe[64] = "";
+
+    if (wanted == NULL) {
+        return;
+    }
+    if (colon == NULL || (size_t)(colon - wanted) >= sizeof probe) {
+        _exit(78);
+    }
+    memcpy(probe, wanted, (size_t)(colon - wanted));
+    if (!kill_point_arm(probe, (uint32_t)strtoul(colon + 1, NULL, 10))) {
+        _exit(78);
+    }
+}
