@@ -107,7 +107,8 @@ enum es_status snapshot_rules_save(struct snapshot_rules *rules,
                   .state = save->state},
     };
     status = batch_add_operation(rules->batch, &operation, NULL);
-    if (status == ES_OK) {
+    /* Where the transaction has appended an event, the answer is that event's. */
+    if (status == ES_OK && result->position == 0) {
         result->stream_sequence = save->sequence;
         result->tick = save->tick;
         result->time_us = operation.as.snapshot.value.created_us;

@@ -313,6 +313,28 @@ static void malformed_transactions_are_refused_and_leave_nothing(void **state)
     assert_int_equal(stored_count(f, STORE_EVENTS), stored);
 }
 
+/* Sequence, position and hash of an answer make a receipt: all of them are of one event. */
+static void a_snapshot_behind_an_append_leaves_the_answer_of_its_event(void **state)
+{
+    struct sequencer_fixture *f = *state;
+    const struct es_lane_result *result = NULL;
+    struct es_head_value head;
+
+    append_one(f, STOCK, TX_ANY);
+    fixture_commit(f);
+    tx_begin(f, 2);
+    tx_append(f, ORDERS, TX_ANY, 3);
+    tx_snapshot(f, STOCK, 1, 1, "state");
+    result = tx_submit(f);
+
+    assert_int_equal(result->status, ES_OK);
+    assert_int_equal(result->stream_sequence, 3);
+    assert_int_equal(result->position, 4);
+    fixture_commit(f);
+    assert_true(stored_head(f, ORDERS, &head));
+    assert_memory_equal(result->hash, head.last_hash, ES_HASH_SIZE);
+}
+
 static void a_snapshot_binds_to_an_event_that_is_there(void **state)
 {
     struct sequencer_fixture *f = *state;
@@ -425,6 +447,7 @@ int main(void)
         cmocka_unit_test(a_full_batch_leaves_the_transaction_for_the_next),
         SEQUENCER_TEST(below_the_reserve_everything_is_refused_for_space),
         SEQUENCER_TEST(malformed_transactions_are_refused_and_leave_nothing),
+        SEQUENCER_TEST(a_snapshot_behind_an_append_leaves_the_answer_of_its_event),
         SEQUENCER_TEST(a_snapshot_binds_to_an_event_that_is_there),
         cmocka_unit_test(a_small_cache_knows_as_much_as_a_large_one),
         SEQUENCER_TEST(the_events_of_a_stream_are_a_chain),
