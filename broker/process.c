@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shm/codec/hash.h"
+
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* headers before Linux 6.5 */
 #endif
@@ -76,4 +78,26 @@ int process_watch_peer(int socket, pid_t pid, uint64_t start_time, bool *ret_gon
         return fd; /* close-on-exec from birth */
     }
     return process_watch(pid, start_time, ret_gone);
+}
+
+/* /proc/sys/kernel/random/boot_id: 32 digits and dashes. */
+enum es_status process_boot_id(uint8_t ret_boot_id[PROCESS_BOOT_ID_BYTES])
+{
+    char text[40] = {0};
+    char digits[2 * PROCESS_BOOT_ID_BYTES];
+    size_t count = 0;
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    for (ssize_t i = 0; i < size && count < sizeof digits; i++) {
+        if (text[i] != '-' && text[i] != '\n') {
+            digits[count++] = text[i];
+        }
+    }
+    return es_hex_decode(es_text_make(digits, (uint32_t)count), ret_boot_id, PROCESS_BOOT_ID_BYTES)
+               ? ES_OK
+               : ES_E_IO;
 }

@@ -1,6 +1,7 @@
 /*
  * Which process it was: a PID together with the time the process started, for a
- * PID alone is reused. Unreadable is not dead: /proc may hide other users.
+ * PID alone is reused. Unreadable is not dead: /proc may hide other users. And which
+ * run of the machine it is.
  *
  * Threads. Any.
  */
@@ -10,6 +11,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "shm/eventspine_status.h"
+
+enum {
+    PROCESS_BOOT_ID_BYTES = 16
+};
 
 /* Clock ticks after boot (field 22 of /proc/PID/stat); 0: cannot be read. */
 uint64_t process_start_time(pid_t pid);
@@ -26,5 +33,8 @@ int process_watch(pid_t pid, uint64_t start_time, bool *ret_gone);
  * a PID can mislead, else as process_watch().
  */
 int process_watch_peer(int socket, pid_t pid, uint64_t start_time, bool *ret_gone);
+
+/* The random id that the kernel gives to each boot. ES_E_IO: /proc does not tell. */
+ES_MUST_USE enum es_status process_boot_id(uint8_t ret_boot_id[PROCESS_BOOT_ID_BYTES]);
 
 #endif

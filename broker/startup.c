@@ -1,7 +1,6 @@
 #include "broker/startup.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,33 +8,12 @@
 
 #include "broker/apply.h"
 #include "broker/epochs.h"
+#include "broker/process.h"
 #include "broker/startup_check.h"
 #include "shm/codec/hash.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
 #include "shm/probe.h"
-
-/* Reads /proc/sys/kernel/random/boot_id: 32 digits and dashes. */
-static enum es_status read_boot_id(uint8_t ret_boot_id[ANCHOR_BOOT_ID_BYTES])
-{
-    char text[40] = {0};
-    char digits[2 * ANCHOR_BOOT_ID_BYTES];
-    size_t count = 0;
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-
-    if (fd >= 0) {
-        close(fd);
-    }
-    for (ssize_t i = 0; i < size && count < sizeof digits; i++) {
-        if (text[i] != '-' && text[i] != '\n') {
-            digits[count++] = text[i];
-        }
-    }
-    return es_hex_decode(es_text_make(digits, (uint32_t)count), ret_boot_id, ANCHOR_BOOT_ID_BYTES)
-               ? ES_OK
-               : ES_E_IO;
-}
 
 static enum es_status open_store(struct startup *startup, const struct startup_options *options,
                                  enum store_mode mode, const struct log_geometry *geometry,
@@ -388,7 +366,7 @@ enum es_status startup_open(const struct startup_options *options, struct counte
     enum es_status status = ES_OK;
 
     memset(startup, 0, sizeof *startup);
-    if (read_boot_id(startup->boot_id) != ES_OK) {
+    if (process_boot_id(startup->boot_id) != ES_OK) {
         return startup_explain(why, ES_E_IO,
                                "cannot read the machine's boot id below /proc: "
                                "mount /proc");

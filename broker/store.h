@@ -102,6 +102,13 @@ ES_MUST_USE enum es_status store_memory_new(struct store **ret_store);
 void store_memory_power_cut(struct store *store, uint32_t flushed_early);
 
 /*
+ * The families in 'families' (a bit each) reach the disk on their own, as they are
+ * now or, 'as_cut', as they were at an open cut; each by itself, as it happens in a
+ * flush that is not finished. The applying thread.
+ */
+void store_memory_flush_early(struct store *store, uint32_t families, bool as_cut);
+
+/*
  * A store that reads as 'base' with its own writes over it; 'base' is never
  * written, is not owned, does not change meanwhile and outlives it.
  */

@@ -234,6 +234,35 @@ void store_memory_power_cut(struct store *store, uint32_t flushed_early)
     pthread_mutex_unlock(&memory->lock);
 }
 
+static void replace_family(struct roots *roots, int family, struct store_tree_node *with)
+{
+    struct store_tree_node *former = roots->families[family];
+
+    roots->families[family] = store_tree_hold(with);
+    store_tree_release(former);
+}
+
+void store_memory_flush_early(struct store *store, uint32_t families, bool as_cut)
+{
+    struct memory_store *memory = memory_of(store);
+
+    pthread_mutex_lock(&memory->lock);
+    for (int i = 0; i < STORE_FAMILY_COUNT; i++) {
+        if ((families >> i & 1) == 0) {
+            continue;
+        }
+        if (!as_cut) {
+            replace_family(&memory->flushed, i, memory->latest.families[i]);
+        } else if (memory->flushing) {
+            replace_family(&memory->flushed, i, memory->cut.families[i]);
+        }
+        if (!as_cut && memory->flushing) { /* the cut must not take it back */
+            replace_family(&memory->cut, i, memory->latest.families[i]);
+        }
+    }
+    pthread_mutex_unlock(&memory->lock);
+}
+
 static enum es_status memory_checkpoint(struct store *store, const char *directory)
 {
     (void)store;

@@ -1,0 +1,380 @@
+#include "tests/simulation/sim_broker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/commit_loop.h"
+#include "broker/startup.h"
+#include "tests/simulation/sim_clients.h"
+#include "tests/simulation/sim_disks.h"
+#include "tests/simulation/sim_fiber.h"
+#include "tests/simulation/sim_heap.h"
+#include "tests/simulation/sim_model.h"
+#include "tests/simulation/sim_shared.h"
+#include "tests/simulation/sim_store.h"
+
+#define RESERVE_BYTES (UINT64_C(1) << 20)
+
+/* In the broker's memory, but for what the host asks after its end. */
+struct process {
+    struct counters counters;
+    struct startup startup;
+    struct lanes *lanes;
+    struct inbox *inbox;
+    struct sequencer *sequencer;
+    struct batch *batches[COMMIT_LOOP_BATCHES];
+    struct drain *drain;
+    struct flusher *flusher;
+    struct scribe *scribe;
+    struct witness *witness;
+    struct committer *committer;
+    struct commit_loop *loop;
+};
+
+static struct process process;
+static bool is_serving;
+static enum es_status start_status;
+static char why[DATA_WHY_BYTES];
+
+bool sim_broker_is_serving(void)
+{
+    return is_serving && sim.end == SIM_RUNNING;
+}
+
+enum es_status sim_broker_start_status(void)
+{
+    return start_status;
+}
+
+const char *sim_broker_why(void)
+{
+    return why;
+}
+
+void sim_broker_ends(enum sim_end end)
+{
+    sim.end = end;
+    sim_trace(6, end);
+    sim_fiber_leave();
+}
+
+static void fail(const char *what, const char *reason)
+{
+    (void)what;
+    (void)reason;
+    sim_broker_ends(SIM_FAILED);
+}
+
+static void must(enum es_status status)
+{
+    if (status != ES_OK) {
+        fail("assembling", "");
+    }
+}
+
+/* ---- start ------------------------------------------------------------------- */
+
+static struct lanes_config lanes_config_of(const uint8_t *store_id, const uint8_t *boot_id)
+{
+    struct lanes_config config = {.directory_fd = SIM_SHARED_DIRECTORY,
+                                  .group = ES_GROUP_NONE,
+                                  .counters = &process.counters};
+
+    memcpy(config.identity.store_id, store_id, sizeof config.identity.store_id);
+    memcpy(config.identity.boot_id, boot_id, sizeof config.identity.boot_id);
+    config.identity.geometry = sim.geometry;
+    config.identity.durability =
+        sim.durability == ANCHOR_FSYNC ? ES_DURABILITY_FSYNC : ES_DURABILITY_OS;
+    config.identity.broker_pid = 1;
+    return config;
+}
+
+static void look(void *context, const uint8_t *store_id, const uint8_t *boot_id,
+                 struct lanes_remains *ret_remains)
+{
+    struct lanes_config config = lanes_config_of(store_id, boot_id);
+
+    (void)context;
+    lanes_look(SIM_SHARED_DIRECTORY, &config, ret_remains);
+}
+
+static enum es_status take_over(void *context, const struct startup *startup)
+{
+    struct lanes_config config = lanes_config_of(startup->state.store_id, startup->boot_id);
+    struct es_control_head head = {.batch_number = startup->end.batch_number,
+                                   .commit_number = startup->end.commit_number,
+                                   .durable_position = startup->end.position};
+    uint64_t body_bytes_max = log_body_bytes_max(&log_origin(startup->log)->geometry);
+    enum es_status status = ES_OK;
+
+    (void)context;
+    for (int i = 0; i < COMMIT_LOOP_BATCHES && status == ES_OK; i++) {
+        status = batch_new(body_bytes_max, &process.batches[i]);
+    }
+    must(status);
+    model_started(startup);
+    memcpy(head.store_hash, startup->end.store_hash, sizeof head.store_hash);
+    config.identity.start_number = startup->state.start_number;
+    config.identity.epoch = startup->state.epoch;
+    config.identity.transaction_bytes_max = batch_transaction_bytes_max(process.batches[0]);
+    return startup->remains.is_usable
+               ? lanes_take_over(&config, &head, &startup->ahead, &process.lanes)
+               : lanes_new(&config, &head, &process.lanes);
+}
+
+static void open_store(void)
+{
+    const struct startup_options options = {
+        .data_path = "data",
+        .durability = sim.durability,
+        .geometry = {.segment_count = sim.segment_count, .segment_bytes = LOG_SEGMENT_BYTES_MIN},
+        .look = look,
+        .take_over = take_over,
+    };
+
+    start_status = startup_open(&options, &process.counters, &process.startup, why);
+    if (start_status != ES_OK) {
+        sim_broker_ends(SIM_NOT_STARTED);
+    }
+}
+
+static void publish(void *context, const struct publication *publication)
+{
+    (void)context;
+    model_published(publication);
+}
+
+static void make_commit_path(void)
+{
+    struct startup *startup = &process.startup;
+    struct drain_config drain = {.lanes = process.lanes,
+                                 .counters = &process.counters,
+                                 .record_bytes_max = sim.geometry.record_bytes_max};
+    struct flusher_config flusher = {startup->store, startup->log, &process.counters, fail};
+    struct witness_config witness = {startup->anchor, startup->log, sim.durability == ANCHOR_OS,
+                                     fail};
+    struct scribe_config scribe = {.log = startup->log,
+                                   .counters = &process.counters,
+                                   .syncs_commits = sim.durability == ANCHOR_FSYNC};
+    struct committer_config committer = {.store = startup->store,
+                                         .heads = startup->heads,
+                                         .lanes = process.lanes,
+                                         .publish = publish,
+                                         .counters = &process.counters,
+                                         .epoch = startup->state.epoch};
+
+    must(commit_loop_new(&process.loop));
+    must(inbox_new(commit_loop_wake, process.loop, &process.inbox));
+    must(sequencer_new(startup->store, startup->heads, &process.sequencer));
+    drain.inbox = process.inbox;
+    drain.sequencer = process.sequencer;
+    must(drain_new(&drain, &process.drain));
+    must(flusher_new(&flusher, &process.flusher));
+    scribe.log = startup->log;
+    scribe.flusher = process.flusher;
+    must(scribe_new(&scribe, &process.scribe));
+    must(witness_new(&witness, &startup->state, &process.witness));
+    committer.inbox = process.inbox;
+    committer.flusher = process.flusher;
+    committer.scribe = process.scribe;
+    committer.witness = process.witness;
+    must(committer_new(&committer, &startup->end, &process.committer));
+}
+
+/* What control.c finds when it begins: owners that ended while there was no broker. */
+static void note_owner(void *context, uint32_t index, uint64_t incarnation, pid_t pid,
+                       uint64_t pid_start_time)
+{
+    (void)context;
+    (void)pid_start_time;
+    if (!sim_clients_is_alive(pid)) {
+        lanes_owner_gone(process.lanes, index, incarnation);
+    }
+}
+
+/* ---- end --------------------------------------------------------------------- */
+
+/* As broker.c does it. */
+static void end_cleanly(void)
+{
+    const struct history_point *end = NULL;
+    struct log_point point;
+    enum es_status status = ES_OK;
+
+    inbox_close(process.inbox);
+    flusher_wait(process.flusher);
+    end = committer_end(process.committer);
+    point.batch_number = end->batch_number;
+    memcpy(point.store_hash, end->store_hash, sizeof point.store_hash);
+    status = log_sync(process.startup.log);
+    if (status == ES_OK) {
+        status = store_flush_all(process.startup.store);
+    }
+    if (status == ES_OK) {
+        status = log_mark_flushed(process.startup.log, &point);
+    }
+    if (status == ES_OK) {
+        witness_note(process.witness, end->batch_number, end->commit_number, end->position,
+                     end->store_hash);
+        status = witness_stop_clean(process.witness);
+    }
+    if (status != ES_OK) {
+        fail("a clean end", "");
+    }
+    model_stopped_cleanly();
+    lanes_set_state(process.lanes, ES_BROKER_STOPPED);
+    lanes_remove_if_unused(process.lanes);
+}
+
+static void take_apart(void)
+{
+    committer_free(process.committer);
+    witness_free(process.witness);
+    scribe_free(process.scribe);
+    flusher_free(process.flusher);
+    drain_free(process.drain);
+    sequencer_free(process.sequencer);
+    commit_loop_free(process.loop);
+    lanes_free(process.lanes);
+    for (int i = 0; i < COMMIT_LOOP_BATCHES; i++) {
+        batch_free(process.batches[i]);
+    }
+    startup_close(&process.startup);
+}
+
+static void *run(void *context)
+{
+    (void)context;
+    open_store();
+    make_commit_path();
+    model_serving();
+    lanes_visit_owners(process.lanes, note_owner, NULL);
+    is_serving = true;
+    commit_loop_run(process.loop, &(struct commit_loop_config){
+                                      .drain = process.drain,
+                                      .committer = process.committer,
+                                      .sequencer = process.sequencer,
+                                      .lanes = process.lanes,
+                                      .batches = {process.batches[0], process.batches[1]},
+                                      .scribe = process.scribe,
+                                      .counters = &process.counters,
+                                      .disk = process.startup.directory.disk,
+                                      .reserve_bytes = RESERVE_BYTES,
+                                      .failed = fail});
+    end_cleanly();
+    take_apart();
+    sim_broker_ends(SIM_STOPPED);
+}
+
+/* ---- from outside ------------------------------------------------------------ */
+
+void sim_broker_start(void)
+{
+    enum sim_zone zone = sim_heap_select(ZONE_BROKER);
+
+    memset(&process, 0, sizeof process);
+    is_serving = false;
+    why[0] = '\0';
+    start_status = ES_OK;
+    sim.end = SIM_RUNNING;
+    sim.has_failed = false;
+    sim.starts++;
+    sim_fiber_new(run, NULL);
+    (void)sim_heap_select(zone);
+}
+
+void sim_broker_stop(void)
+{
+    if (sim_broker_is_serving()) {
+        commit_loop_stop(process.loop);
+    }
+}
+
+void sim_broker_bury(void)
+{
+    sim_fiber_end_all();
+    sim_shared_drop_broker();
+    sim_store_lose_unflushed();
+    sim_heap_reset(ZONE_BROKER);
+    is_serving = false;
+}
+
+static void attach(void *context)
+{
+    struct sim_attach *attach = context;
+
+    attach->status =
+        lanes_attach(process.lanes, attach->uid, attach->pid, 1, "simulated", &attach->attachment);
+}
+
+static void *run_attach(void *context)
+{
+    struct sim_attach *attaching = context;
+    enum es_status status = inbox_call(process.inbox, attach, attaching);
+
+    if (status != ES_OK) {
+        attaching->status = status;
+    }
+    attaching->done(attaching);
+    return NULL;
+}
+
+void sim_broker_attach(struct sim_attach *attaching)
+{
+    sim_fiber_new(run_attach, attaching);
+}
+
+struct gone {
+    pid_t pid;
+};
+
+static void note_gone(void *context, uint32_t index, uint64_t incarnation, pid_t pid,
+                      uint64_t pid_start_time)
+{
+    (void)pid_start_time;
+    if (pid == ((const struct gone *)context)->pid) {
+        lanes_owner_gone(process.lanes, index, incarnation);
+    }
+}
+
+static void owner_gone(void *context)
+{
+    lanes_visit_owners(process.lanes, note_gone, context);
+}
+
+static void *run_owner_gone(void *context)
+{
+    struct gone *gone = context;
+    enum es_status status = inbox_call(process.inbox, owner_gone, gone);
+
+    sim_trace(7, (uint64_t)status);
+    free(gone);
+    return NULL;
+}
+
+void sim_broker_owner_gone(pid_t pid)
+{
+    enum sim_zone zone = sim_heap_select(ZONE_BROKER);
+    struct gone *gone = calloc(1, sizeof *gone);
+
+    gone->pid = pid;
+    sim_fiber_new(run_owner_gone, gone);
+    (void)sim_heap_select(zone);
+}
+
+static void *run_submit(void *context)
+{
+    struct sim_request *request = context;
+
+    request->status =
+        inbox_submit(process.inbox, request->transaction, request->transaction_bytes,
+                     request->flags, request->uid, request->timeout_ns, &request->result);
+    request->done(request);
+    return NULL;
+}
+
+void sim_broker_submit(struct sim_request *request)
+{
+    sim_fiber_new(run_submit, request);
+}

@@ -1,0 +1,16 @@
+/*
+ * Bugs that are planted on purpose, to see that the simulation finds them: the
+ * negative controls. Each breaks one rule of the broker at a call that the linker can
+ * redirect; the product's own code is as it is.
+ *
+ * Threads. One.
+ */
+#ifndef TESTS_SIMULATION_SIM_BUGS_H
+#define TESTS_SIMULATION_SIM_BUGS_H
+
+#include <stdint.h>
+
+/* Names, ended by NULL. */
+extern const char *const sim_bugs[];
+
+#endif

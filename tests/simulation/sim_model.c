@@ -1,0 +1,412 @@
+#include "tests/simulation/sim_model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shm/codec/commit_record.h"
+#include "shm/codec/hash.h"
+#include "shm/codec/store_key.h"
+#include "tests/simulation/sim.h"
+#include "tests/simulation/sim_broker.h"
+#include "tests/simulation/sim_commits.h"
+#include "tests/simulation/sim_store.h"
+
+struct model model;
+
+void model_clear(void)
+{
+    memset(&model, 0, offsetof(struct model, streams));
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        memset(&model.streams[i], 0, offsetof(struct model_stream, positions));
+    }
+    for (int i = 0; i < KEY_COUNT; i++) {
+        memset(&model.keys[i], 0, offsetof(struct model_key, states));
+    }
+    model.lane_count = 0;
+}
+
+uint32_t model_new_lane(void)
+{
+    if (model.lane_count == LANES_MAX) {
+        return UINT32_MAX;
+    }
+    memset(&model.lanes[model.lane_count], 0, sizeof model.lanes[0]);
+    return model.lane_count++;
+}
+
+/* ---- what clients see ---------------------------------------------------------- */
+
+void model_sent(struct op *op)
+{
+    op->fate = FATE_OPEN;
+    op->sent_count++;
+    op->sent_after_position = model.answered_position;
+    op->sent_after_commit = model.answered_commit;
+    sim_trace(10, op->id);
+}
+
+static void check_stored_answer(const struct op *op, const struct es_lane_result *result)
+{
+    if (!op->is_stored) {
+        sim_violation("operation %u was answered OK and is not stored", op->id);
+    }
+    if (result->commit_number != op->commit_number ||
+        (op->event_count > 0 && result->position != op->last_position) ||
+        (op->last_revision != 0 && result->revision != op->last_revision)) {
+        sim_violation("operation %u: answer says commit %" PRIu64 " position %" PRIu64
+                      " revision %" PRIu64 ", stored are %" PRIu64 " %" PRIu64 " %" PRIu64,
+                      op->id, result->commit_number, result->position, result->revision,
+                      op->commit_number, op->last_position, op->last_revision);
+    }
+    if (op->event_count > 0 &&
+        memcmp(result->hash, model.events[result->position].hash, ES_HASH_SIZE) != 0) {
+        sim_violation("operation %u was answered with another hash than is stored", op->id);
+    }
+    if (result->epoch != model.epoch) {
+        sim_violation("operation %u was answered with another epoch", op->id);
+    }
+}
+
+/* A state of the stream that the broker says it saw must have been one at some time
+ * between sending and answering. */
+static void check_stream_state(const struct op *op, const struct op_part *part,
+                               const struct es_lane_result *result)
+{
+    const struct model_stream *stream = &model.streams[part->target];
+    uint64_t sequence = result->stream_sequence;
+
+    if (sequence > stream->last_sequence) {
+        sim_violation("operation %u was told of sequence %" PRIu64 " that is not stored", op->id,
+                      sequence);
+    }
+    if (sequence > 0 &&
+        (result->position != stream->positions[sequence] ||
+         memcmp(result->hash, model.events[result->position].hash, ES_HASH_SIZE) != 0)) {
+        sim_violation("operation %u was told a wrong place of sequence %" PRIu64, op->id, sequence);
+    }
+    if (sequence < stream->last_sequence &&
+        stream->positions[sequence + 1] <= op->sent_after_position) {
+        sim_violation("operation %u was told of a head that was older when it was sent", op->id);
+    }
+}
+
+static bool stream_expectation_holds(const struct op_part *part, uint64_t sequence,
+                                     const uint8_t *hash)
+{
+    if ((part->expect.kind == ES_EXPECTED_NONE && sequence != 0) ||
+        (part->expect.kind == ES_EXPECTED_EXISTS && sequence == 0) ||
+        (part->expect.kind == ES_EXPECTED_EXACT && sequence != part->expect.number) ||
+        (part->expect.kind == ES_EXPECTED_EXACT && sequence == 0)) {
+        return false;
+    }
+    return part->hash_kind == HASH_NOT_GIVEN ||
+           (part->hash_kind == HASH_GENESIS && sequence == 0) ||
+           (part->hash_kind == HASH_GIVEN && sequence != 0 &&
+            memcmp(part->hash, hash, ES_HASH_SIZE) == 0);
+}
+
+static bool key_expectation_holds(const struct op_part *part, uint64_t revision)
+{
+    if (part->kind == PART_DELETE && revision == 0) {
+        return false;
+    }
+    return part->expect.kind == ES_EXPECTED_ANY ||
+           (part->expect.kind == ES_EXPECTED_NONE && revision == 0) ||
+           (part->expect.kind == ES_EXPECTED_EXACT && revision != 0 &&
+            revision == part->expect.number);
+}
+
+bool model_stream_accepts(const struct op_part *part)
+{
+    const struct model_stream *stream = &model.streams[part->target];
+
+    return stream_expectation_holds(part, stream->last_sequence, stream->last_hash);
+}
+
+bool model_key_accepts(const struct op_part *part)
+{
+    return key_expectation_holds(part, model.keys[part->target].revision);
+}
+
+/* Whether an earlier part of the operation had changed the same thing. */
+static bool is_touched_before(const struct op *op, uint32_t index)
+{
+    for (uint32_t i = 0; i < index; i++) {
+        bool both_streams =
+            op->parts[i].kind == PART_APPEND && op->parts[index].kind == PART_APPEND;
+        bool both_keys = (op->parts[i].kind == PART_PUT || op->parts[i].kind == PART_DELETE) &&
+                         op->parts[index].kind != PART_APPEND;
+
+        if ((both_streams || both_keys) && op->parts[i].target == op->parts[index].target) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_had(const struct model_key *key, uint64_t revision)
+{
+    for (uint32_t i = 0; i < key->state_count; i++) {
+        if (key->states[i] == revision) {
+            return true;
+        }
+    }
+    return revision == 0;
+}
+
+static void check_conflict(const struct op *op, const struct es_lane_result *result)
+{
+    const struct op_part *part = &op->parts[result->operation_index];
+
+    if (result->operation_index >= op->part_count) {
+        sim_violation("operation %u has no part %u that could fail", op->id,
+                      result->operation_index);
+    }
+    if (part->kind == PART_APPEND) {
+        check_stream_state(op, part, result);
+        if (!is_touched_before(op, result->operation_index) &&
+            stream_expectation_holds(part, result->stream_sequence, result->hash)) {
+            sim_violation("operation %u was refused though its expectation held", op->id);
+        }
+    } else if (part->kind == PART_PUT || part->kind == PART_DELETE) {
+        if (!has_had(&model.keys[part->target], result->revision)) {
+            sim_violation("operation %u was told of a revision that never was", op->id);
+        }
+        if (!is_touched_before(op, result->operation_index) &&
+            key_expectation_holds(part, result->revision)) {
+            sim_violation("operation %u was refused though its key was as expected", op->id);
+        }
+    } else if (result->status == ES_CONFLICT) {
+        sim_violation("operation %u was refused for a part without an expectation", op->id);
+    }
+}
+
+static void check_refusal(const struct op *op, const struct es_lane_result *result)
+{
+    if (op->is_stored && op->sent_count == 1) {
+        sim_violation("operation %u was refused (%d) and is stored", op->id, result->status);
+    }
+    switch (result->status) {
+    case ES_CONFLICT:
+    case ES_NOT_FOUND: check_conflict(op, result); break;
+    case ES_PREVIOUS_FAILED: break; /* see check_order() */
+    case ES_NO_SPACE:
+        if (!op->sees_no_space) {
+            sim_violation("operation %u was refused for want of space that there was", op->id);
+        }
+        break;
+    case ES_REJECTED:
+        if (!op->is_malformed) {
+            sim_violation("operation %u was rejected: reason %u", op->id, result->reason);
+        }
+        break;
+    default: sim_violation("operation %u was answered %d", op->id, result->status);
+    }
+}
+
+/* ORDERED records: after a refusal nothing but refusals, until one says RESUME. */
+static void check_order(const struct op *op, const struct es_lane_result *result)
+{
+    bool is_ordered = (op->flags & ES_RECORD_ORDERED) != 0;
+    struct model_lane *lane = NULL;
+    bool must_fail = false;
+
+    if (op->lane == UINT32_MAX) {
+        return;
+    }
+    lane = &model.lanes[op->lane];
+    if (is_ordered && (op->flags & ES_RECORD_RESUME) != 0) {
+        lane->order_broken = false;
+    }
+    must_fail = is_ordered && lane->order_broken;
+    if (must_fail != (result->status == ES_PREVIOUS_FAILED)) {
+        sim_violation("operation %u was answered %d where the order was %s", op->id, result->status,
+                      lane->order_broken ? "broken" : "whole");
+    }
+    if (is_ordered && result->status != ES_OK) {
+        lane->order_broken = true;
+    }
+}
+
+void model_answered(struct op *op, const struct es_lane_result *result)
+{
+    op->fate = FATE_ANSWERED;
+    op->status = (enum es_status)result->status;
+    op->result = *result;
+    op->epoch = model.epoch;
+    check_order(op, result);
+    if (result->status == ES_OK) {
+        if (op->is_malformed) {
+            sim_violation("malformed operation %u was answered OK", op->id);
+        }
+        check_stored_answer(op, result);
+        if (op->event_count > 0 && result->position > model.answered_position) {
+            model.answered_position = result->position;
+        }
+        if (result->commit_number > model.answered_commit) {
+            model.answered_commit = result->commit_number;
+        }
+        sim.counts.stored++;
+    } else {
+        check_refusal(op, result);
+        sim.counts.refused++;
+    }
+    sim_trace(11, (uint64_t)op->id << 8 | (uint8_t)result->status);
+    sim_trace(12, result->position);
+}
+
+/* ---- what the broker does -------------------------------------------------------- */
+
+uint64_t model_newest_commit(void)
+{
+    struct store *store = sim_store_contents();
+    struct store_range all = {.first = {NULL, 0}, .end = {NULL, 0}};
+    struct store_iterator *iterator = NULL;
+    uint64_t position = 0;
+    uint64_t number = 0;
+
+    if (store_iterator_new(store, NULL, STORE_COMMITS, &all, &iterator) != ES_OK) {
+        return 0;
+    }
+    store_iterator_seek_last(iterator);
+    if (store_iterator_valid(iterator)) {
+        struct store_slice key = store_iterator_key(iterator);
+
+        if (es_key_commit_parse(es_bytes_make(key.bytes, (uint32_t)key.size), &position, &number) !=
+            ES_OK) {
+            sim_violation("a key of the commits is malformed");
+        }
+    }
+    store_iterator_free(iterator);
+    return number;
+}
+
+void model_process_ended(bool machine_fell)
+{
+    if (model.is_begun && sim_broker_is_serving()) {
+        uint64_t newest = model_newest_commit();
+
+        model.readable_commit = newest > model.readable_commit ? newest : model.readable_commit;
+        if (sim.durability == ANCHOR_FSYNC) {
+            model.durable_commit = model.readable_commit;
+        }
+    }
+    model.machine_fell = model.machine_fell || (machine_fell && !model.is_clean);
+}
+
+void model_synced(uint64_t commit_number)
+{
+    if (commit_number > model.durable_commit) {
+        model.durable_commit = commit_number;
+    }
+}
+
+void model_stopped_cleanly(void)
+{
+    model.is_clean = true;
+    model.durable_commit = model_newest_commit();
+    model.readable_commit = model.durable_commit;
+}
+
+static void begin_model(const struct startup *startup)
+{
+    model.is_begun = true;
+    model.epoch = startup->state.epoch;
+    memcpy(model.store_id, startup->state.store_id, sizeof model.store_id);
+    es_store_hash_genesis(model.store_id, model.store_hash);
+}
+
+/* The unsynced end is gone with the machine: what is left is read anew. */
+static void cut_history(const struct startup *startup)
+{
+    uint32_t lane_count = model.lane_count;
+
+    for (uint32_t i = 0; i < op_count; i++) {
+        struct op *op = &ops[i];
+
+        op->is_lost = op->is_lost || op->is_stored;
+        op->is_stored = false;
+        for (uint32_t part = 0; part < op->part_count; part++) {
+            op->parts[part].revision = 0;
+        }
+    }
+    for (uint32_t i = 0; i < lane_count; i++) {
+        model.lanes[i].stored_sequence = 0;
+    }
+    model_clear();
+    model.lane_count = lane_count;
+    model.machine_fell = true; /* until this start is over: it may begin again */
+    begin_model(startup);
+    sim_fault(FAULT_HISTORY_CUT);
+}
+
+void model_started(const struct startup *startup)
+{
+    bool may_lose = sim.durability == ANCHOR_OS && model.machine_fell;
+    uint64_t floor = may_lose ? model.durable_commit : model.readable_commit;
+
+    sim.counts.starts++;
+    if (!model.is_begun || memcmp(model.store_id, startup->state.store_id, ES_STORE_ID_SIZE) != 0) {
+        if (model.readable_commit > 0) {
+            sim_violation("a store with %" PRIu64 " commits was made anew", model.readable_commit);
+        }
+        bool machine_fell = model.machine_fell;
+
+        model_clear();
+        begin_model(startup);
+        model.machine_fell = machine_fell;
+    }
+    if (startup->end.commit_number < floor) {
+        sim_violation("commits %" PRIu64 " to %" PRIu64 " are lost", startup->end.commit_number + 1,
+                      floor);
+    }
+    if (startup->state.epoch == model.epoch && startup->end.commit_number < model.commit_number) {
+        sim_violation("history was lost and the epoch is the same");
+    }
+    if (startup->state.epoch != model.epoch && !may_lose) {
+        sim_violation("a new epoch without a loss");
+    }
+    if (startup->end.commit_number < model.commit_number) {
+        cut_history(startup);
+    }
+    model.epoch = startup->state.epoch;
+    commits_read();
+    if (model.commit_number != startup->end.commit_number ||
+        model.position != startup->end.position ||
+        memcmp(model.store_hash, startup->end.store_hash, ES_HASH_SIZE) != 0) {
+        sim_violation("the start says commit %" PRIu64 ", the store holds %" PRIu64,
+                      startup->end.commit_number, model.commit_number);
+    }
+    model.readable_commit = model.commit_number;
+    model.durable_commit = model.commit_number; /* what a start has replayed it has flushed */
+    model.is_clean = false;
+    sim_trace(13, model.position);
+}
+
+void model_serving(void)
+{
+    model.machine_fell = false;
+}
+
+void model_published(const struct publication *publication)
+{
+    commits_read();
+    if (publication->commit_number != model.commit_number ||
+        publication->head_position != model.position) {
+        sim_violation("published commit %" PRIu64 ", the store holds %" PRIu64,
+                      publication->commit_number, model.commit_number);
+    }
+    for (uint32_t i = 0; i < publication->event_count; i++) {
+        const struct publication_event *event = &publication->events[i];
+        uint32_t stream = op_stream_index(es_text_make(event->stream, event->stream_bytes));
+
+        if (event->position != model.position - publication->event_count + 1 + i ||
+            stream == UINT32_MAX ||
+            model.streams[stream].positions[event->sequence] != event->position) {
+            sim_violation("an event was published in a place where it is not stored");
+        }
+    }
+    sim.counts.commits++;
+    sim.counts.events += publication->event_count;
+}

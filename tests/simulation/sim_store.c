@@ -1,0 +1,209 @@
+#include "tests/simulation/sim_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "broker/store_backend.h"
+#include "tests/simulation/sim.h"
+#include "tests/simulation/sim_heap.h"
+
+struct sim_store {
+    struct store store;
+    enum store_mode mode;
+};
+
+static struct store *contents;
+static bool exists;
+
+void sim_store_make(void)
+{
+    enum sim_zone zone = sim_heap_select(ZONE_WORLD);
+
+    contents = NULL;
+    exists = false;
+    if (store_memory_new(&contents) != ES_OK) {
+        abort();
+    }
+    (void)sim_heap_select(zone);
+}
+
+bool sim_store_exists(void)
+{
+    return exists;
+}
+
+void sim_store_lose_unflushed(void)
+{
+    store_memory_power_cut(contents, 0);
+}
+
+struct store *sim_store_contents(void)
+{
+    return contents;
+}
+
+struct store *sim_store_exchange(struct store *other)
+{
+    struct store *former = contents;
+
+    contents = other;
+    return former;
+}
+
+static void sim_free(struct store *store)
+{
+    store_deinit(store);
+    free(store);
+}
+
+static enum es_status refuse(struct store *store, enum es_status status)
+{
+    return store_fail(store, status, "simulated");
+}
+
+/* Not with durability 'os', nor in a replay: the log may lose yet what is applied then. */
+static void flush_early(enum store_apply_mode mode)
+{
+    if (mode == STORE_APPLY_LIVE && sim.durability == ANCHOR_FSYNC && !sim.is_checking &&
+        sim_one_in(64)) {
+        store_memory_flush_early(contents, (uint32_t)sim_below(1U << STORE_FAMILY_COUNT), false);
+        sim_fault(FAULT_EARLY_FLUSH);
+    }
+}
+
+static enum es_status sim_apply(struct store *store, const struct store_batch *batch,
+                                enum store_apply_mode mode)
+{
+    enum sim_verdict verdict = sim_point(CALL_STORE_APPLY);
+    enum sim_zone zone = sim_heap_select(ZONE_WORLD);
+    enum es_status status = ES_OK;
+
+    if (((struct sim_store *)store)->mode == STORE_READ_ONLY) {
+        status = ES_E_PERMISSION;
+    } else if (verdict != VERDICT_FAIL || sim_one_in(2)) {
+        status = contents->operations->apply(contents, batch, mode);
+    }
+    (void)sim_heap_select(zone);
+    if (verdict == VERDICT_KILL_AFTER) {
+        sim_kill();
+    }
+    sim_trace(3, (uint64_t)status);
+    flush_early(mode);
+    return verdict == VERDICT_FAIL ? refuse(store, ES_E_IO) : status;
+}
+
+static enum es_status sim_flush_begin(struct store *store)
+{
+    (void)store;
+    return contents->operations->flush_begin(contents);
+}
+
+/* One family after the other reaches the disk; nobody knows in which order. */
+static enum es_status sim_flush_wait(struct store *store)
+{
+    uint32_t left = (1U << STORE_FAMILY_COUNT) - 1;
+
+    while (left != 0) {
+        uint32_t family = (uint32_t)sim_below(STORE_FAMILY_COUNT);
+        enum sim_verdict verdict = VERDICT_GO;
+
+        if ((left >> family & 1U) == 0) {
+            family = (uint32_t)__builtin_ctz(left);
+        }
+        left &= ~(1U << family);
+        if (family % 3 == 0) { /* every third is occasion enough */
+            verdict = sim_point(CALL_STORE_FLUSH);
+        }
+        if (verdict == VERDICT_FAIL) {
+            return refuse(store, ES_E_IO);
+        }
+        store_memory_flush_early(contents, 1U << family, true);
+        if (verdict == VERDICT_KILL_AFTER) {
+            sim_kill();
+        }
+    }
+    return contents->operations->flush_wait(contents);
+}
+
+static enum es_status sim_checkpoint(struct store *store, const char *directory)
+{
+    (void)store;
+    (void)directory;
+    return ES_E_PERMISSION;
+}
+
+static uint64_t sim_memory_bytes(const struct store *store)
+{
+    (void)store;
+    return 0;
+}
+
+static enum es_status sim_snapshot_new(struct store *store, struct store_snapshot **ret_snapshot)
+{
+    (void)store;
+    return contents->operations->snapshot_new(contents, ret_snapshot);
+}
+
+static void sim_snapshot_free(struct store *store, struct store_snapshot *snapshot)
+{
+    (void)store;
+    contents->operations->snapshot_free(contents, snapshot);
+}
+
+static enum es_status sim_get_many(struct store *store, const struct store_snapshot *snapshot,
+                                   enum store_family family, const struct store_slice *keys,
+                                   size_t key_count, store_visit_fn visit, void *context)
+{
+    if (sim_point(CALL_STORE_READ) == VERDICT_FAIL) {
+        return refuse(store, ES_E_IO);
+    }
+    return contents->operations->get_many(contents, snapshot, family, keys, key_count, visit,
+                                          context);
+}
+
+static enum es_status sim_iterator_new(struct store *store, const struct store_snapshot *snapshot,
+                                       enum store_family family, const struct store_range *range,
+                                       struct store_iterator **ret_iterator)
+{
+    (void)store;
+    return contents->operations->iterator_new(contents, snapshot, family, range, ret_iterator);
+}
+
+static const struct store_operations sim_operations = {
+    .free = sim_free,
+    .apply = sim_apply,
+    .flush_begin = sim_flush_begin,
+    .flush_wait = sim_flush_wait,
+    .checkpoint = sim_checkpoint,
+    .memory_bytes = sim_memory_bytes,
+    .snapshot_new = sim_snapshot_new,
+    .snapshot_free = sim_snapshot_free,
+    .get_many = sim_get_many,
+    .iterator_new = sim_iterator_new,
+};
+
+enum es_status __wrap_store_rocksdb_open(const struct store_rocksdb_options *options, char *why,
+                                         struct store **ret_store);
+enum es_status __wrap_store_rocksdb_open(const struct store_rocksdb_options *options, char *why,
+                                         struct store **ret_store)
+{
+    struct sim_store *store = NULL;
+    enum sim_verdict verdict = sim_point(CALL_READ);
+
+    if (verdict == VERDICT_KILL_AFTER) {
+        sim_kill();
+    }
+    (void)snprintf(why, STORE_WHY_BYTES, "simulated");
+    if (verdict == VERDICT_FAIL) {
+        return ES_E_IO;
+    }
+    if ((options->mode == STORE_CREATE) == exists) {
+        return exists ? ES_E_EXISTS : ES_NOT_FOUND;
+    }
+    store = calloc(1, sizeof *store);
+    store_init(&store->store, &sim_operations);
+    store->mode = options->mode;
+    exists = true;
+    *ret_store = &store->store;
+    return ES_OK;
+}
