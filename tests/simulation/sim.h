@@ -42,6 +42,7 @@ struct sim {
     uint8_t boot_id[ANCHOR_BOOT_ID_BYTES];
 
     enum anchor_durability durability;
+    bool syncs_anchor; /* before each answer */
     struct es_geometry geometry;
     uint32_t segment_count;
     uint64_t free_bytes; /* on the simulated disk */

@@ -152,8 +152,11 @@ static void make_commit_path(void)
                                  .counters = &process.counters,
                                  .record_bytes_max = sim.geometry.record_bytes_max};
     struct flusher_config flusher = {startup->store, startup->log, &process.counters, fail};
-    struct witness_config witness = {startup->anchor, startup->log, sim.durability == ANCHOR_OS,
-                                     fail};
+    struct witness_config witness = {.anchor = startup->anchor,
+                                     .log = startup->log,
+                                     .syncs_log = sim.durability == ANCHOR_OS,
+                                     .is_at_once = sim.syncs_anchor,
+                                     .failed = fail};
     struct scribe_config scribe = {.log = startup->log,
                                    .counters = &process.counters,
                                    .syncs_commits = sim.durability == ANCHOR_FSYNC};

@@ -261,6 +261,14 @@ enum es_status __wrap_data_directory_end_creation(struct data_directory *directo
     return ES_OK;
 }
 
+/* It never was a backup. */
+enum es_status __wrap_data_directory_end_restore(struct data_directory *directory);
+enum es_status __wrap_data_directory_end_restore(struct data_directory *directory)
+{
+    (void)directory;
+    return ES_OK;
+}
+
 enum es_status __wrap_data_directory_open_log(struct data_directory *directory);
 enum es_status __wrap_data_directory_open_log(struct data_directory *directory)
 {
