@@ -5,6 +5,7 @@
 #include "tools/esctl/receipt_file.h"
 
 #include "shm/codec/hash.h"
+#include "shm/codec/reason.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,6 +20,10 @@ struct append_options {
     const char *expect;
     const char *expect_hash;
     const char *receipt_out;
+    char *producer; /* NAME, and the number after it once it is read; NULL: none */
+    uint64_t number;
+    bool take_over;
+    bool allow_gaps;
     bool raw;
 };
 
@@ -36,18 +41,25 @@ enum {
     KEY_RAW = 0x100,
     KEY_EXPECT_HASH,
     KEY_PAYLOAD_FILE,
-    KEY_RECEIPT_OUT
+    KEY_RECEIPT_OUT,
+    KEY_PRODUCER,
+    KEY_TAKE_OVER,
+    KEY_ALLOW_GAPS
 };
 
 static const struct argp_option options[] = {
     {"payload", 'p', "JSON", 0, "the payload; it becomes MessagePack", 0},
     {"payload-file", KEY_PAYLOAD_FILE, "FILE", 0, "the payload from FILE, - for standard input", 0},
     {"raw", KEY_RAW, NULL, 0, "keep the payload's bytes as they are", 0},
-    {"tick", 'k', "N", 0, "logical time (default: now, in milliseconds)", 0},
+    {"tick", 'k', "N", 0, "logical time (default: now, in milliseconds; with --producer 0)", 0},
     {"expect", 'e', "WHAT", 0, "any, none, exists, or the stream's last SEQUENCE", 0},
     {"receipt-out", KEY_RECEIPT_OUT, "FILE", 0, "keep the receipt in FILE, - for standard output",
      0},
     {"expect-hash", KEY_EXPECT_HASH, "HEX", 0, "the stream's last hash; \"\": none yet", 0},
+    {"producer", KEY_PRODUCER, "NAME:NUMBER", 0,
+     "store it once: the same command again prints the first receipt", 0},
+    {"take-over", KEY_TAKE_OVER, NULL, 0, "take the name from a living owner", 0},
+    {"allow-gaps", KEY_ALLOW_GAPS, NULL, 0, "numbers before this one may be left out", 0},
     {0},
 };
 
@@ -63,6 +75,9 @@ static bool take(struct invocation *invocation, int key, const char *argument, v
     case 'k': given->tick = argument; break;
     case 'e': given->expect = argument; break;
     case KEY_RECEIPT_OUT: given->receipt_out = argument; break;
+    case KEY_PRODUCER: given->producer = strdup(argument); return given->producer != NULL;
+    case KEY_TAKE_OVER: given->take_over = true; break;
+    case KEY_ALLOW_GAPS: given->allow_gaps = true; break;
     default: given->expect_hash = argument; break;
     }
     return true;
@@ -72,7 +87,9 @@ static const struct verb_syntax syntax = {
     .words_doc = "STREAM TYPE",
     .doc = "Appends one event of TYPE to STREAM (variant:branch:L0:domain:Mmodel) and waits until "
            "it is stored. Without a payload it is empty. An expectation that does not hold is a "
-           "conflict: exit 1, nothing is stored.",
+           "conflict: exit 1, nothing is stored. With --producer the event is stored once, however "
+           "often and by whomever the command is repeated; other content under a number that is "
+           "stored is refused: exit 65.",
     .options = options,
     .take = take,
     .word_count_min = 2,
@@ -116,11 +133,19 @@ static bool read_expectation(const struct invocation *invocation,
     return true;
 }
 
-static bool read_options(struct invocation *invocation, const struct append_options *given,
+static bool read_options(struct invocation *invocation, struct append_options *given,
                          struct append_request *request)
 {
     request->event.type = invocation->words[1];
-    request->event.tick = now_ms();
+    /* A repeat has to be the same, so the time of day is no part of it. */
+    request->event.tick = given->producer != NULL ? 0 : now_ms();
+    if (given->producer == NULL && (given->take_over || given->allow_gaps)) {
+        return invocation_usage_error(invocation, "--take-over and --allow-gaps need --producer");
+    }
+    if (given->producer != NULL &&
+        !argument_producer_number(invocation, given->producer, &given->number)) {
+        return false;
+    }
     if (!argument_stream(invocation, invocation->words[0])) {
         return false;
     }
@@ -244,15 +269,17 @@ static void json_receipt(struct json_out *line, const struct es_receipt *receipt
 }
 
 static enum es_exit tell_stored(const struct invocation *invocation,
-                                const struct es_receipt *receipt)
+                                const struct append_options *given,
+                                const struct es_receipt *receipt, bool is_repeated)
 {
     char hash[2 * ES_HASH_BYTES + 1] = {0};
     struct json_out line;
 
     if (!invocation->json) {
         es_hex_encode(receipt->hash, ES_HASH_BYTES, hash);
-        (void)printf("%s sequence %" PRIu64 " position %" PRIu64 " hash %s\n", invocation->words[0],
-                     receipt->sequence, receipt->position, hash);
+        (void)printf("%s sequence %" PRIu64 " position %" PRIu64 " hash %s%s\n",
+                     invocation->words[0], receipt->sequence, receipt->position, hash,
+                     is_repeated ? " (stored before)" : "");
         return ES_EXIT_OK;
     }
     json_out_init(&line);
@@ -263,14 +290,64 @@ static enum es_exit tell_stored(const struct invocation *invocation,
     json_out_member_uint(&line, "position", receipt->position);
     json_out_member_hex(&line, "hash", receipt->hash, ES_HASH_BYTES);
     json_receipt(&line, receipt, invocation->words[0]);
+    if (given->producer != NULL) {
+        json_out_member_string(&line, "producer", given->producer);
+        json_out_member_uint(&line, "number", given->number);
+        json_out_name(&line, "stored_before");
+        json_out_bool(&line, is_repeated);
+    }
     json_out_close(&line, '}');
     return invocation_print(&line, ES_EXIT_OK);
 }
 
-static enum es_exit send(struct invocation *invocation, struct append_request *request,
-                         const char *receipt_out)
+/* A rule was broken; those of numbers have their own way out. */
+static enum es_exit tell_rejected(const struct append_options *given, uint64_t last_number,
+                                  const struct es_refusal *refusal)
 {
-    const struct es_producer_options producer_options = {.timeout_ns = invocation->timeout_ns};
+    switch (refusal->reason) {
+    case ES_REASON_PRODUCER_CONTENT:
+        invocation_error("refused, %s:%" PRIu64 " is stored with other content: "
+                         "`esctl producer %s --number %" PRIu64 "` shows it, nothing was stored",
+                         given->producer, given->number, given->producer, given->number);
+        break;
+    case ES_REASON_PRODUCER_SKIPPED:
+        invocation_error("refused, %s:%" PRIu64 " was left out, and numbers up to %" PRIu64
+                         " are stored: go on behind them",
+                         given->producer, given->number, last_number);
+        break;
+    case ES_REASON_PRODUCER_GAP:
+        invocation_error("refused, the last number of %s is %" PRIu64
+                         ": append what is between first, or leave it out with --allow-gaps",
+                         given->producer, last_number);
+        break;
+    default: invocation_error("refused, %s: nothing was stored", es_refusal_text(refusal)); break;
+    }
+    return exit_of_status(ES_REJECTED);
+}
+
+static enum es_status append(const struct invocation *invocation,
+                             const struct append_options *given,
+                             const struct append_request *request, struct es_producer *producer,
+                             struct es_outcome *ret_outcome)
+{
+    enum es_status status = ES_OK;
+
+    if (given->producer != NULL) {
+        status = es_producer_set_number(producer, given->number);
+    }
+    return status != ES_OK
+               ? status
+               : es_producer_append(producer, invocation->words[0], &request->expectation,
+                                    &request->event, 1, invocation->timeout_ns, ret_outcome);
+}
+
+static enum es_exit send(struct invocation *invocation, const struct append_options *given,
+                         const struct append_request *request)
+{
+    const struct es_producer_options producer_options = {.timeout_ns = invocation->timeout_ns,
+                                                         .name = given->producer,
+                                                         .take_over = given->take_over,
+                                                         .allow_gaps = given->allow_gaps};
     struct es_producer *producer = NULL;
     struct es_outcome outcome = {0};
     enum es_exit exit = invocation_connect(invocation);
@@ -282,18 +359,17 @@ static enum es_exit send(struct invocation *invocation, struct append_request *r
     if (status != ES_OK) {
         return invocation_failed(invocation, status);
     }
-    status = es_producer_append(producer, invocation->words[0], &request->expectation,
-                                &request->event, 1, invocation->timeout_ns, &outcome);
+    const uint64_t last_number = es_producer_last_number(producer);
+    status = append(invocation, given, request, producer, &outcome);
     if (status == ES_OK) {
-        exit = tell_stored(invocation, &outcome.receipt);
-        if (exit == ES_EXIT_OK && receipt_out != NULL) {
-            exit = receipt_file_write(receipt_out, &outcome.receipt, invocation->words[0]);
+        exit = tell_stored(invocation, given, &outcome.receipt, given->number <= last_number);
+        if (exit == ES_EXIT_OK && given->receipt_out != NULL) {
+            exit = receipt_file_write(given->receipt_out, &outcome.receipt, invocation->words[0]);
         }
     } else if (status == ES_CONFLICT) {
         exit = tell_conflict(invocation, request, &outcome.refusal);
     } else if (status == ES_REJECTED) {
-        invocation_error("refused, %s: nothing was stored", es_refusal_text(&outcome.refusal));
-        exit = exit_of_status(status);
+        exit = tell_rejected(given, last_number, &outcome.refusal);
     } else {
         exit = invocation_failed(invocation, status);
     }
@@ -312,10 +388,11 @@ enum es_exit verb_append(struct invocation *invocation)
         read_options(invocation, &given, &request)) {
         exit = read_payload(&given, &request);
         if (exit == ES_EXIT_OK) {
-            exit = send(invocation, &request, given.receipt_out);
+            exit = send(invocation, &given, &request);
         }
     }
     payload_scratch_deinit(&request.scratch);
     free(request.bytes);
+    free(given.producer);
     return exit;
 }

@@ -111,3 +111,29 @@ bool argument_category(const struct invocation *invocation, const char *text)
     }
     return true;
 }
+
+bool argument_producer(const struct invocation *invocation, const char *text)
+{
+    const uint32_t reason = es_name_check(es_text_of(text));
+
+    return reason == ES_REASON_NONE ||
+           invocation_usage_error(invocation, "\"%s\" is not the name of a producer: %s", text,
+                                  es_reason_text(reason));
+}
+
+bool argument_producer_number(const struct invocation *invocation, char *text, uint64_t *ret_number)
+{
+    char *colon = strrchr(text, ':');
+    uint64_t number = 0;
+
+    if (colon == NULL || !number_parse(colon + 1, &number) || number == 0) {
+        return invocation_usage_error(
+            invocation, "--producer takes NAME:NUMBER, the number from 1, not \"%s\"", text);
+    }
+    *colon = '\0';
+    if (!argument_producer(invocation, text)) {
+        return false;
+    }
+    *ret_number = number;
+    return true;
+}

@@ -27,6 +27,13 @@ bool argument_stream(const struct invocation *invocation, const char *text);
 /* A category (variant:branch:L0:domain), or the beginning of one ending in '*'. */
 bool argument_category(const struct invocation *invocation, const char *text);
 
+/* The name of a producer. */
+bool argument_producer(const struct invocation *invocation, const char *text);
+
+/* NAME:NUMBER, a number of 1 to 2^64-1; the name is cut off in 'text'. */
+bool argument_producer_number(const struct invocation *invocation, char *text,
+                              uint64_t *ret_number);
+
 /*
  * Digits only, the whole of 'text', no leading zeros but for "0", fits 64 bits:
  * also for the numbers inside data, where another message is due.

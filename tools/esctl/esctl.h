@@ -111,6 +111,8 @@ struct verb {
 extern const struct verb verb_table[]; /* ended by a verb without name */
 
 enum es_exit verb_append(struct invocation *invocation);
+enum es_exit verb_producer(struct invocation *invocation);
+enum es_exit verb_producers(struct invocation *invocation);
 enum es_exit verb_import(struct invocation *invocation);
 enum es_exit verb_export(struct invocation *invocation);
 enum es_exit verb_read(struct invocation *invocation);

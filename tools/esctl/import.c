@@ -16,18 +16,31 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum {
+    KEY_PRODUCER = 0x100,
+    KEY_TAKE_OVER
+};
+
 static const struct argp_option options[] = {
     {"batch", 'b', "N", 0,
      "have no more than N lines on the way at a time (default: as many as the broker allows)", 0},
+    {"producer", KEY_PRODUCER, "NAME", 0,
+     "store each line once: the same command again goes on where the store is", 0},
+    {"take-over", KEY_TAKE_OVER, NULL, 0, "take the name from a living owner", 0},
     {0},
 };
 
 static bool take(struct invocation *invocation, int key, const char *argument, void *context)
 {
-    uint64_t *in_flight_max = context;
+    struct import_options *given = context;
 
-    (void)key;
-    return argument_number(invocation, "--batch", argument, 1, IMPORT_IN_FLIGHT_MAX, in_flight_max);
+    switch (key) {
+    case KEY_PRODUCER: given->producer = argument; return argument_producer(invocation, argument);
+    case KEY_TAKE_OVER: given->take_over = true; return true;
+    default:
+        return argument_number(invocation, "--batch", argument, 1, IMPORT_IN_FLIGHT_MAX,
+                               &given->in_flight_max);
+    }
 }
 
 static const struct verb_syntax syntax = {
@@ -36,7 +49,10 @@ static const struct verb_syntax syntax = {
            "A line has stream, type, payload or payload_base64, and may have tick (0 if it is "
            "missing), sequence, previous_hash and hash, which must come out equal, and position "
            "and time, which are not used: the store has its own. The first malformed or refused "
-           "line ends the import: exit 65, everything before it is committed, nothing after it.",
+           "line ends the import: exit 65, everything before it is committed, nothing after it. "
+           "With --producer the lines are numbered (blank ones apart), and the number is stored "
+           "with each: after whatever has ended an import, the same command does the rest, and "
+           "once more it does nothing. A name is for one file.",
     .options = options,
     .take = take,
     .word_count_min = 1,
@@ -56,7 +72,11 @@ static void send_lines(struct import_run *run, int descriptor, uint64_t file_siz
     line_reader_init(&reader, descriptor);
     while (!import_run_has_failed(run) && !stop_requested()) {
         enum es_status status = line_reader_next(&reader, &text, &size);
-        if (status == ES_EMPTY || status == ES_INTERRUPTED) {
+        if (status == ES_EMPTY) {
+            import_run_end_of_file(run, reader.line_number);
+            break;
+        }
+        if (status == ES_INTERRUPTED) {
             break;
         }
         if (status == ES_E_IO) {
@@ -71,6 +91,9 @@ static void send_lines(struct import_run *run, int descriptor, uint64_t file_siz
         if (strspn(text, " \t\r") >= size) {
             continue; /* a blank line says nothing */
         }
+        if (import_run_has_line(run)) {
+            continue;
+        }
         status = import_parser_read(&run->parser, text, size, &line, error);
         if (status != ES_OK) {
             import_run_fail(run, reader.line_number, ES_E_CORRUPT,
@@ -83,7 +106,7 @@ static void send_lines(struct import_run *run, int descriptor, uint64_t file_siz
     line_reader_deinit(&reader);
 }
 
-static enum es_exit import_file(struct invocation *invocation, uint64_t in_flight_max)
+static enum es_exit import_file(struct invocation *invocation, const struct import_options *given)
 {
     struct import_run run;
     struct stat found;
@@ -95,7 +118,7 @@ static enum es_exit import_file(struct invocation *invocation, uint64_t in_fligh
     }
     exit = invocation_connect(invocation);
     if (exit == ES_EXIT_OK) {
-        exit = import_run_start(&run, invocation, (uint32_t)in_flight_max);
+        exit = import_run_start(&run, invocation, given);
     }
     if (exit == ES_EXIT_OK) {
         stop_signal_install(NULL);
@@ -109,10 +132,14 @@ static enum es_exit import_file(struct invocation *invocation, uint64_t in_fligh
 
 enum es_exit verb_import(struct invocation *invocation)
 {
-    uint64_t in_flight_max = 0;
+    struct import_options given = {0};
 
-    if (!invocation_parse(invocation, &syntax, &in_flight_max)) {
+    if (!invocation_parse(invocation, &syntax, &given)) {
         return ES_EXIT_USAGE;
     }
-    return import_file(invocation, in_flight_max);
+    if (given.take_over && given.producer == NULL) {
+        (void)invocation_usage_error(invocation, "--take-over needs --producer");
+        return ES_EXIT_USAGE;
+    }
+    return import_file(invocation, &given);
 }

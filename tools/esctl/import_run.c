@@ -1,6 +1,8 @@
 /* The sending half of an import; see import_run.h. */
 #include "tools/esctl/import_run.h"
 
+#include "shm/codec/reason.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
@@ -8,18 +10,24 @@
 #define OUTCOME_COUNT 64 /* taken at a time */
 
 enum es_exit import_run_start(struct import_run *run, struct invocation *invocation,
-                              uint32_t in_flight_max)
+                              const struct import_options *options)
 {
-    const struct es_producer_options producer_options = {
-        .in_flight_max = in_flight_max, .ordered = true, .timeout_ns = invocation->timeout_ns};
+    const struct es_producer_options producer_options = {.in_flight_max =
+                                                             (uint32_t)options->in_flight_max,
+                                                         .ordered = true,
+                                                         .timeout_ns = invocation->timeout_ns,
+                                                         .name = options->producer,
+                                                         .take_over = options->take_over};
 
     memset(run, 0, sizeof *run);
     run->invocation = invocation;
+    run->name = options->producer;
     const enum es_status status =
         es_producer_open(invocation->connection, &producer_options, &run->producer);
     if (status != ES_OK) {
         return invocation_failed(invocation, status);
     }
+    run->stored = es_producer_last_number(run->producer);
     import_parser_init(&run->parser);
     stream_count_init(&run->streams);
     progress_start(&run->progress, "imported");
@@ -42,13 +50,36 @@ void import_run_fail(struct import_run *run, uint64_t line_number, enum es_statu
     (void)snprintf(run->error, sizeof run->error, "%s", text);
 }
 
+bool import_run_has_line(struct import_run *run)
+{
+    run->number++;
+    return run->number < run->stored;
+}
+
+void import_run_end_of_file(struct import_run *run, uint64_t last_line_number)
+{
+    char text[IMPORT_ERROR_SIZE];
+
+    if (run->number < run->stored) {
+        (void)snprintf(text, sizeof text,
+                       "the file ends here, and %s has stored %" PRIu64 " lines: is it another "
+                       "file, or cut off",
+                       run->name, run->stored);
+        import_run_fail(run, last_line_number + 1, ES_E_CORRUPT, text);
+    }
+}
+
 /* Why the broker did not store a line, as a person wants to read it. */
 static void note_refusal(struct import_run *run, uint64_t line_number,
                          const struct es_outcome *outcome)
 {
     char text[IMPORT_ERROR_SIZE];
 
-    if (outcome->status == ES_CONFLICT) {
+    if (outcome->refusal.reason == ES_REASON_PRODUCER_CONTENT) {
+        (void)snprintf(text, sizeof text,
+                       "%s has stored another line under number %" PRIu64 ": is it another file",
+                       run->name, outcome->number);
+    } else if (outcome->status == ES_CONFLICT) {
         (void)snprintf(text, sizeof text, "%s; the stream is at sequence %" PRIu64,
                        es_refusal_text(&outcome->refusal), outcome->refusal.actual_sequence);
     } else if (outcome->status > 0) {
@@ -71,6 +102,9 @@ static void take_outcome(struct import_run *run, const struct es_outcome *outcom
         return;
     }
     run->last_line = line->line_number;
+    if (line->is_repeat) {
+        return;
+    }
     if (line->stream_key == 0) {
         run->key_count++;
         return;
@@ -124,7 +158,14 @@ static enum es_status submit_key(struct import_run *run, const struct import_lin
 static enum es_status submit(struct import_run *run, const struct import_line *line)
 {
     uint64_t ticket = 0;
+    enum es_status status = ES_OK;
 
+    if (run->name != NULL) {
+        status = es_producer_set_number(run->producer, run->number);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
     return line->is_key ? submit_key(run, line, &ticket)
                         : es_producer_submit(run->producer, line->stream, &line->expectation,
                                              &line->event, 1, &ticket);
@@ -144,9 +185,10 @@ void import_run_send(struct import_run *run, uint64_t line_number, const struct 
     }
     if (status == ES_OK) {
         const size_t last = (run->pending_first + run->pending_count) % IMPORT_IN_FLIGHT_MAX;
-        run->pending[last] = (struct import_pending){
-            .line_number = line_number,
-            .stream_key = line->is_key ? 0 : stream_count_key(line->stream)};
+        run->pending[last] =
+            (struct import_pending){.line_number = line_number,
+                                    .stream_key = line->is_key ? 0 : stream_count_key(line->stream),
+                                    .is_repeat = run->number <= run->stored};
         run->pending_count++;
     } else if (status != ES_FULL) {
         import_run_fail(run, line_number, status, es_connection_error(run->invocation->connection));
@@ -188,6 +230,9 @@ static enum es_exit print_summary(const struct import_run *run, double seconds, 
         (void)printf(" and %" PRIu64 " keys", run->key_count);
     }
     (void)printf(" in %.3f seconds, %.0f events/s\n", seconds, rate);
+    if (run->stored > 0) {
+        (void)printf("%" PRIu64 " lines had been stored before by %s\n", run->stored, run->name);
+    }
     if (run->had_store_fields) {
         (void)printf("positions, times and revisions of the file were not taken over: this store "
                      "has its own\n");
@@ -210,6 +255,11 @@ static enum es_exit print_summary_json(const struct import_run *run, double seco
     json_out_member_fixed(&line, "events_per_second", (double)run->event_count / seconds, 1);
     json_out_member_uint(&line, "last_line", run->last_line);
     json_out_member_uint(&line, "last_position", run->last_position);
+    if (run->name != NULL) {
+        json_out_member_string(&line, "producer", run->name);
+        json_out_member_uint(&line, "stored_before", run->stored);
+        json_out_member_uint(&line, "last_number", es_producer_last_number(run->producer));
+    }
     json_out_name(&line, "own_positions_and_times");
     json_out_bool(&line, run->had_store_fields);
     if (run->failure != ES_OK) {
@@ -226,6 +276,12 @@ static void print_failure(const struct import_run *run)
 
     switch (run->failure) {
     case ES_E_UNKNOWN:
+        if (run->name != NULL) {
+            invocation_error("line %" PRIu64 ": no answer (%s): the same command again goes on "
+                             "where the store is",
+                             run->failed_line, run->error);
+            break;
+        }
         invocation_error("line %" PRIu64 ": no answer (%s), and none to the lines after it: "
                          "compare with `esctl head` before importing the rest",
                          run->failed_line, run->error);

@@ -25,6 +25,8 @@ const struct verb verb_table[] = {
     {"tail", "follow what is committed, as it happens", verb_tail, NULL},
     {"head", "the last event of a stream, or of the store", verb_head, NULL},
     {"streams", "list streams with their last sequence", verb_streams, NULL},
+    {"producer", "a named producer: last number, owner, receipts", verb_producer, NULL},
+    {"producers", "list the named producers with their last number", verb_producers, NULL},
     {"snapshot", "save, show, list or delete snapshots", NULL, snapshot_verbs},
     {"kv", "put, get, delete or list keys and their values", NULL, kv_verbs},
     {"verify", "recompute every hash, chain, position and commit record", verb_verify, NULL},
