@@ -1,0 +1,51 @@
+/*
+ * One trial: a damaged copy, a start on it, and a reading of everything, in a child
+ * process, for RocksDB may end it.
+ *
+ * Threads. One.
+ */
+#ifndef TESTS_CORRUPTION_TRIAL_H
+#define TESTS_CORRUPTION_TRIAL_H
+
+#include "tests/corruption/damage.h"
+#include "tests/corruption/history.h"
+
+enum trial_outcome {
+    TRIAL_REFUSED,    /* with a sentence, and no byte changed */
+    TRIAL_READ_ERROR, /* served; what is damaged answers with an error that says where */
+    TRIAL_VERIFY,     /* served whole; verify finds something */
+    TRIAL_HARMLESS,   /* served whole, and verify finds nothing */
+    TRIAL_RECEIPT,    /* an older directory, served: whoever has a receipt knows */
+    TRIAL_SILENT,     /* something is missing and nobody says so */
+    TRIAL_WRONG,      /* other bytes were served */
+    TRIAL_MUTE,       /* refused or failed without a sentence, or without a position */
+    TRIAL_CRASHED,
+    TRIAL_HUNG,
+    TRIAL_CHANGED, /* refused, and bytes changed */
+    TRIAL_OUTCOME_COUNT
+};
+
+extern const char *const trial_outcome_names[TRIAL_OUTCOME_COUNT];
+
+enum {
+    TRIAL_TEXT_BYTES = 1024
+};
+
+struct trial_result {
+    enum trial_outcome outcome;
+    int status; /* of the start */
+    uint64_t errors;
+    char text[TRIAL_TEXT_BYTES]; /* why it was refused, or what went wrong */
+};
+
+/* True: nothing is lost in silence. */
+bool trial_is_good(enum trial_outcome outcome);
+
+/* Makes the damage at 'path', where nothing is, tries it, and removes it. */
+void trial_run(const struct damage *damage, const struct history *history, const char *path,
+               struct trial_result *ret_result);
+
+/* Records the history of an undamaged copy. Ends the program if it is not sound. */
+void trial_record(const struct directory_image *image, const char *path, const char *history_path);
+
+#endif
