@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/apply.h"
 #include "shm/codec/commit_record.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
@@ -25,6 +26,7 @@ struct checking {
     struct anchor *anchor;
     struct heads *heads;
     struct batch *batch;
+    struct store_batch *writes;
     struct lanes_remains *remains;
     const char *broken_why; /* why a record with a sound checksum is none of ours */
     const char *witness;    /* who names another history at the same batch */
@@ -202,6 +204,21 @@ static enum es_status compare_witnesses(struct checking *checking)
     return checking->witness == NULL ? ES_OK : ES_E_CORRUPT;
 }
 
+/* What the replay will read of the store can be read: found out now, for once it is
+ * open for writing a refusal comes too late to have changed nothing. */
+static enum es_status check_apply(struct checking *checking)
+{
+    enum es_status status = apply_fill(checking->batch, checking->writes);
+
+    if (status == ES_OK) {
+        status = store_check_replay(checking->store, checking->writes);
+    }
+    if (status != ES_OK) {
+        checking->broken_why = store_why(checking->store);
+    }
+    return status;
+}
+
 static enum es_status visit(void *context, const struct log_record *record)
 {
     struct checking *checking = context;
@@ -210,6 +227,10 @@ static enum es_status visit(void *context, const struct log_record *record)
         batch_load(checking->batch, checking->heads, record->body, record->body_bytes,
                    &checking->finding->end, &last, &checking->broken_why);
 
+    if (status != ES_OK) {
+        return status;
+    }
+    status = check_apply(checking);
     if (status != ES_OK) {
         return status;
     }
@@ -323,6 +344,9 @@ static enum es_status check_history(struct checking *checking, struct counters *
     if (status == ES_OK) {
         status = batch_new(log_body_bytes_max(&origin->geometry), &checking->batch);
     }
+    if (status == ES_OK) {
+        status = store_batch_new(&checking->writes);
+    }
     if (status != ES_OK) {
         return startup_explain(checking->why, status, "not enough memory to check the history");
     }
@@ -365,6 +389,7 @@ enum es_status startup_check(struct data_directory *directory,
     if (status == ES_OK) {
         status = check_history(&checking, counters);
     }
+    store_batch_free(checking.writes);
     batch_free(checking.batch);
     heads_free(checking.heads);
     store_free(checking.store);

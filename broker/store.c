@@ -311,6 +311,12 @@ enum es_status store_apply(struct store *store, const struct store_batch *batch,
     return store->operations->apply(store, batch, mode);
 }
 
+enum es_status store_check_replay(struct store *store, const struct store_batch *batch)
+{
+    return store->operations->check_replay == NULL ? ES_OK
+                                                   : store->operations->check_replay(store, batch);
+}
+
 enum es_status store_flush_begin(struct store *store)
 {
     return store->operations->flush_begin(store);

@@ -157,6 +157,13 @@ ES_MUST_USE enum es_status store_apply(struct store *store, const struct store_b
                                        enum store_apply_mode mode);
 
 /*
+ * Reads what store_apply() in mode STORE_APPLY_REPLAY would, and gives the answer it
+ * would give, without applying; a store opened read-only, too. Batches are checked in
+ * order, none left out. ES_E_EXISTS, ES_E_CORRUPT, ES_E_IO: store_why().
+ */
+ES_MUST_USE enum es_status store_check_replay(struct store *store, const struct store_batch *batch);
+
+/*
  * Cuts: everything applied so far will be on disk when the next
  * store_flush_wait() has returned; what is applied later does not delay it.
  * The applying thread's call, quick; ES_FULL: an earlier cut has not been

@@ -349,6 +349,7 @@ static rocksdb_cache_t *cache_new(uint64_t bytes)
 static const struct store_operations rocks_operations = {
     .free = rocks_free,
     .apply = store_rocks_apply,
+    .check_replay = store_rocks_check_replay,
     .flush_begin = store_rocks_flush_begin,
     .flush_wait = store_rocks_flush_wait,
     .checkpoint = store_rocks_checkpoint,
@@ -379,8 +380,8 @@ static struct rocks_store *rocks_new(const struct store_rocksdb_options *asked)
     rocks->env = rocksdb_create_default_env();
     /* Merging files gives way to whoever commits; flushing, which the log waits for, does not. */
     rocksdb_env_lower_thread_pool_cpu_priority(rocks->env);
-    rocks->read_latest = rocksdb_readoptions_create();
-    rocks->read_stream = rocksdb_readoptions_create();
+    rocks->read_latest = store_rocks_read_options();
+    rocks->read_stream = store_rocks_read_options();
     rocksdb_readoptions_set_total_order_seek(rocks->read_stream, 0); /* files without it: skip */
     rocks->write_without_wal = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(rocks->write_without_wal, 1);

@@ -10,6 +10,14 @@
 
 #include "broker/store_rocksdb_state.h"
 
+rocksdb_readoptions_t *store_rocks_read_options(void)
+{
+    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+
+    rocksdb_readoptions_set_ignore_range_deletions(options, 1);
+    return options;
+}
+
 struct rocks_snapshot {
     const rocksdb_snapshot_t *snapshot;
     rocksdb_readoptions_t *read;
@@ -34,7 +42,7 @@ enum es_status store_rocks_snapshot_new(struct store *store, struct store_snapsh
         return ES_E_NO_MEMORY;
     }
     snapshot->snapshot = rocksdb_create_snapshot(rocks->db);
-    snapshot->read = rocksdb_readoptions_create();
+    snapshot->read = store_rocks_read_options();
     rocksdb_readoptions_set_snapshot(snapshot->read, snapshot->snapshot);
     *ret_snapshot = (struct store_snapshot *)snapshot;
     return ES_OK;
@@ -232,7 +240,7 @@ enum es_status store_rocks_iterator_new(struct store *store, const struct store_
     bounds = &iterator->range.range;
     iterator->iterator.operations = &iterator_operations;
     iterator->rocks = rocks;
-    iterator->read = rocksdb_readoptions_create();
+    iterator->read = store_rocks_read_options();
     /* Across streams: without this the filters of the prefixes would hide entries. */
     rocksdb_readoptions_set_total_order_seek(iterator->read, 1);
     if (snapshot != NULL) {

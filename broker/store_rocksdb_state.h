@@ -35,12 +35,20 @@ enum es_status store_rocks_status(struct rocks_store *rocks, char *message);
 /* store_rocksdb_write.c */
 enum es_status store_rocks_apply(struct store *store, const struct store_batch *batch,
                                  enum store_apply_mode mode);
+enum es_status store_rocks_check_replay(struct store *store, const struct store_batch *batch);
 enum es_status store_rocks_flush_begin(struct store *store);
 enum es_status store_rocks_flush_wait(struct store *store);
 enum es_status store_rocks_checkpoint(struct store *store, const char *directory);
 uint64_t store_rocks_memory_bytes(const struct store *store);
 
 /* store_rocksdb_read.c */
+/*
+ * New read options, the caller's. There are no range deletions here, and RocksDB must not
+ * look for any: while it does, its iterators go forwards over a damaged block at the
+ * beginning of a file without a word (to 8.6: facebook/rocksdb#11782).
+ */
+struct rocksdb_readoptions_t *store_rocks_read_options(void);
+
 enum es_status store_rocks_snapshot_new(struct store *store, struct store_snapshot **ret_snapshot);
 void store_rocks_snapshot_free(struct store *store, struct store_snapshot *snapshot);
 enum es_status store_rocks_get_many(struct store *store, const struct store_snapshot *snapshot,

@@ -137,17 +137,13 @@ static enum es_status fill_writes(struct event_reader *reader, const struct stor
     return ES_OK;
 }
 
-enum es_status store_rocks_apply(struct store *store, const struct store_batch *batch,
-                                 enum store_apply_mode mode)
+/* Makes a batch into rocks->writes, if it may be written. */
+static enum es_status prepare(struct rocks_store *rocks, const struct store_batch *batch,
+                              enum store_apply_mode mode)
 {
-    struct rocks_store *rocks = store_rocks_of(store);
     struct event_reader reader = {.rocks = rocks, .iterator = NULL};
     enum es_status status = ES_OK;
-    char *why = NULL;
 
-    if (rocks->read_only) {
-        return ES_E_PERMISSION;
-    }
     rocksdb_set_perf_level(rocksdb_disable); /* of this thread; counting costs 17 % an event */
     rocksdb_writebatch_clear(rocks->writes);
     store_growth_begin(rocks->growth);
@@ -155,12 +151,34 @@ enum es_status store_rocks_apply(struct store *store, const struct store_batch *
     if (reader.iterator != NULL) {
         rocksdb_iter_destroy(reader.iterator);
     }
+    if (status != ES_OK) {
+        store_growth_clear(rocks->growth);
+    }
+    return status == ES_E_EXISTS ? store_fail(&rocks->store, status, "an event key does not grow")
+                                 : status;
+}
+
+enum es_status store_rocks_check_replay(struct store *store, const struct store_batch *batch)
+{
+    return prepare(store_rocks_of(store), batch, STORE_APPLY_REPLAY);
+}
+
+enum es_status store_rocks_apply(struct store *store, const struct store_batch *batch,
+                                 enum store_apply_mode mode)
+{
+    struct rocks_store *rocks = store_rocks_of(store);
+    enum es_status status = ES_OK;
+    char *why = NULL;
+
+    if (rocks->read_only) {
+        return ES_E_PERMISSION;
+    }
+    status = prepare(rocks, batch, mode);
     if (status == ES_OK) {
         rocksdb_write(rocks->db, rocks->write_without_wal, rocks->writes, &why);
-        return store_rocks_status(rocks, why);
+        status = store_rocks_status(rocks, why);
     }
-    store_growth_clear(rocks->growth);
-    return status == ES_E_EXISTS ? store_fail(store, status, "an event key does not grow") : status;
+    return status;
 }
 
 static bool is_flushing(struct rocks_store *rocks)
