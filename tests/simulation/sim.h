@@ -23,6 +23,10 @@
 #include "tests/simulation/sim_faults.h"
 #include "tests/support/prng.h"
 
+enum {
+    SIM_FIRST_UID = 100 /* of the clients; the others follow */
+};
+
 /* How the broker's process ended. */
 enum sim_end {
     SIM_RUNNING,
@@ -45,7 +49,9 @@ struct sim {
     bool syncs_anchor; /* before each answer */
     struct es_geometry geometry;
     uint32_t segment_count;
-    uint64_t free_bytes; /* on the simulated disk */
+    uint64_t free_bytes;  /* on the simulated disk */
+    bool may_lack_space;  /* the broker may refuse for want of space */
+    uint64_t spoilt_uids; /* a bit for each user whose ring was written to by force */
 
     enum sim_end end; /* of the process that ran last */
     bool has_failed;  /* a call of this process was made to fail */

@@ -66,7 +66,7 @@ void sim_clients_begin(void)
     memset(producers, 0, sizeof producers);
     memset(requesters, 0, sizeof requesters);
     for (uint32_t i = 0; i < PRODUCERS; i++) {
-        producers[i].uid = 100 + i % 2;
+        producers[i].uid = SIM_FIRST_UID + i % 2;
         producers[i].control_segment = ES_SEGMENT_NONE;
         producers[i].ring_segment = ES_SEGMENT_NONE;
         producers[i].lane_segment = ES_SEGMENT_NONE;
@@ -97,8 +97,7 @@ static void let_go(struct producer *producer, enum op_fate fate)
     if (producer->at >= AT_LEISURE) {
         for (uint64_t sequence = producer->writer.collected + 1;
              sequence <= producer->writer.published; sequence++) {
-            (*flying_at(producer, sequence))->fate = fate;
-            sim.counts.unknown++;
+            model_unanswered(*flying_at(producer, sequence), fate);
         }
         es_segment_unmap(&producer->control_segment);
         es_segment_unmap(&producer->ring_segment);
@@ -302,11 +301,10 @@ static void answered(struct sim_request *request)
         if (op->is_stored && op->sent_count == 1) {
             sim_violation("operation %u was not taken and is stored", op->id);
         }
-        op->fate = op->sent_count == 1 ? FATE_UNSENT : FATE_UNKNOWN;
+        model_unanswered(op, op->sent_count == 1 ? FATE_UNSENT : FATE_UNKNOWN);
         break;
     case ES_E_UNKNOWN:
-        op->fate = FATE_UNKNOWN;
-        sim.counts.unknown++;
+        model_unanswered(op, FATE_UNKNOWN);
         sim_fault(FAULT_REQUEST_TIMEOUT);
         break;
     default: sim_violation("a request ended with %d", (int)request->status);
@@ -336,7 +334,7 @@ static bool step_requester(struct requester *requester)
     if (requester->is_busy || sim.is_checking || !sim_broker_is_serving()) {
         return false;
     }
-    op = op_new(100 + (uint32_t)sim_below(3));
+    op = op_new(SIM_FIRST_UID + (uint32_t)sim_below(3));
     if (op == NULL) {
         return false;
     }
@@ -377,8 +375,7 @@ void sim_clients_broker_ended(bool machine)
     for (int i = 0; i < REQUESTS; i++) {
         if (requesters[i].is_busy) {
             requesters[i].is_busy = false;
-            requesters[i].op->fate = FATE_UNKNOWN;
-            sim.counts.unknown++;
+            model_unanswered(requesters[i].op, FATE_UNKNOWN);
         }
     }
     for (int i = 0; i < PRODUCERS; i++) {
@@ -445,7 +442,69 @@ static void kill_producer(struct producer *producer)
     die(producer, FATE_ORPHAN);
 }
 
+/* A process of the ring's user writes where it can: words of the ring alone, for what
+ * it does to its own lane is its own harm. */
+static void spoil_ring(const struct producer *producer)
+{
+    struct es_ring_file *file = NULL;
+    uint64_t tail = 0;
+    uint64_t position = 0;
+    _Atomic uint64_t *slot = NULL;
+
+    if (!producer->is_alive || producer->at < AT_LEISURE || producer->lane == UINT32_MAX) {
+        return;
+    }
+    file = producer->ring.file;
+    tail = atomic_load(&file->tail);
+    position = tail - 1 - sim_below(producer->ring.slot_count / 2);
+    slot = &file->slots[position & (producer->ring.slot_count - 1)];
+    switch (sim_below(3)) {
+    case 0: /* one that waits, or one that was taken a moment ago */
+        if (position < tail) {
+            atomic_store(slot, es_slot_empty(position >> producer->ring.lap_shift));
+            sim_fault(FAULT_TICKET_ERASED);
+        }
+        break;
+    case 1: /* any lane, any number, on a lap that is now or was once */
+        atomic_store(slot, es_slot_full((position >> producer->ring.lap_shift) - sim_below(2),
+                                        (uint32_t)sim_below(ES_LANE_COUNT_MAX), sim_below(64)));
+        sim_fault(FAULT_TICKET_FORGED);
+        break;
+    default:
+        atomic_store(&file->tail,
+                     tail + sim_below(2 * producer->ring.slot_count) - producer->ring.slot_count);
+        sim_fault(FAULT_TAIL_SPOILT);
+        break;
+    }
+    sim.spoilt_uids |= UINT64_C(1) << (producer->uid - SIM_FIRST_UID);
+}
+
+/* The same twice, as a client does that had no answer: only one can be what it expects. */
+static void submit_twice(void)
+{
+    struct requester *first = &requesters[0];
+    struct requester *second = &requesters[1];
+    struct op *op = NULL;
+
+    if (first->is_busy || second->is_busy || !sim_broker_is_serving()) {
+        return;
+    }
+    op = op_new(SIM_FIRST_UID);
+    if (op == NULL) {
+        return;
+    }
+    op_expect_once(op);
+    submit(first, op);
+    submit(second, op);
+    sim_fault(FAULT_REQUEST_TWICE);
+}
+
 void sim_clients_fault(void)
 {
-    kill_producer(&producers[sim_below(PRODUCERS)]);
+    switch (sim_below(8)) {
+    case 0:
+    case 1: spoil_ring(&producers[sim_below(PRODUCERS)]); break;
+    case 2: submit_twice(); break;
+    default: kill_producer(&producers[sim_below(PRODUCERS)]); break;
+    }
 }

@@ -41,6 +41,7 @@ void model_sent(struct op *op)
 {
     op->fate = FATE_OPEN;
     op->sent_count++;
+    op->sees_no_space = sim.may_lack_space;
     op->sent_after_position = model.answered_position;
     op->sent_after_commit = model.answered_commit;
     sim_trace(10, op->id);
@@ -229,8 +230,29 @@ static void check_order(const struct op *op, const struct es_lane_result *result
     }
 }
 
+/* One of two that were sent alike has been answered OK: no more can be learnt. */
+static bool is_settled(const struct op *op)
+{
+    return op->sent_count > 1 && op->fate == FATE_ANSWERED && op->status == ES_OK;
+}
+
+void model_unanswered(struct op *op, enum op_fate fate)
+{
+    if (!is_settled(op)) {
+        op->fate = fate;
+        sim.counts.unknown += fate != FATE_UNSENT;
+    }
+}
+
 void model_answered(struct op *op, const struct es_lane_result *result)
 {
+    if (is_settled(op)) {
+        if (result->status == ES_OK) {
+            sim_violation("operation %u was sent twice and both were answered OK", op->id);
+        }
+        check_refusal(op, result);
+        return;
+    }
     op->fate = FATE_ANSWERED;
     op->status = (enum es_status)result->status;
     op->result = *result;

@@ -84,6 +84,7 @@ uint32_t model_new_lane(void);
 /* What clients see. */
 void model_sent(struct op *op);
 void model_answered(struct op *op, const struct es_lane_result *result);
+void model_unanswered(struct op *op, enum op_fate fate);
 
 /* What the broker does. */
 void model_started(const struct startup *startup);

@@ -250,6 +250,19 @@ struct op *op_new(uint32_t uid)
     return op;
 }
 
+void op_expect_once(struct op *op)
+{
+    struct op_part *part = &op->parts[0];
+
+    memset(part, 0, sizeof *part);
+    op->part_count = 1;
+    op->event_count = 0;
+    draw_append(op, part);
+    part->hash_kind = HASH_NOT_GIVEN;
+    part->expect.number = model.streams[part->target].last_sequence;
+    part->expect.kind = part->expect.number == 0 ? ES_EXPECTED_NONE : ES_EXPECTED_EXACT;
+}
+
 /* ---- encoding ------------------------------------------------------------------ */
 
 static void write_append(struct es_pack *pack, const struct op *op, uint32_t index)

@@ -101,6 +101,9 @@ void ops_clear(void);
  * model, which is what a client can know. NULL: OPS_MAX. */
 struct op *op_new(uint32_t uid);
 
+/* Makes it an append that can be stored but once, however often it is sent. */
+void op_expect_once(struct op *op);
+
 /* Its transaction; returns the size. */
 uint32_t op_encode(const struct op *op, uint8_t ret_bytes[OP_BYTES_MAX]);
 

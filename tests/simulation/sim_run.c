@@ -84,11 +84,51 @@ static void step_time(void)
     }
 }
 
+/* What goes wrong around everybody, for a while or once. */
+static void disturb(void)
+{
+    switch (sim_below(4)) {
+    case 0:
+        sim.wall_us -= (int64_t)sim_below(INT64_C(3600000000));
+        sim_fault(FAULT_CLOCK_BACK);
+        break;
+    case 1:
+        sim.wall_us += (int64_t)sim_below(INT64_C(86400000000));
+        sim.now_ns += (int64_t)sim_below(INT64_C(60000000000));
+        sim_fault(FAULT_CLOCK_AHEAD);
+        break;
+    case 2:
+        sim.free_bytes = sim_below(1000);
+        sim.may_lack_space = true;
+        for (uint32_t i = 0; i < op_count; i++) {
+            ops[i].sees_no_space =
+                ops[i].sees_no_space || ops[i].fate == FATE_OPEN || ops[i].fate == FATE_ORPHAN;
+        }
+        sim_fault(FAULT_BELOW_RESERVE);
+        break;
+    default:
+        sim_shared_set_full(true);
+        sim_fault(FAULT_SHARED_FULL);
+        break;
+    }
+}
+
+static void calm_down(void)
+{
+    sim.free_bytes = UINT64_C(1) << 40; /* the broker notices sooner or later */
+    sim_shared_set_full(false);
+}
+
 /* The broker runs, clients act, time passes: whichever comes. */
 static void step(void)
 {
     uint64_t choice = sim_below(100);
 
+    if (!sim.is_checking && sim_one_in(2000)) {
+        disturb();
+    } else if (sim_one_in(300)) {
+        calm_down();
+    }
     if (choice < 45) {
         if (!sim_fiber_step() && !sim_clients_step()) {
             step_time();
@@ -152,7 +192,7 @@ static void heal(void)
 {
     sim.is_checking = true;
     sim_faults_disarm();
-    sim.free_bytes = UINT64_C(1) << 40;
+    calm_down();
     for (uint64_t steps = 0; !sim_broker_is_serving() || !sim_clients_are_done(); steps++) {
         if (steps == QUIET_STEPS_MAX) {
             sim_violation("somebody waits for ever");

@@ -10,6 +10,7 @@
 
 #include "shm/fault.h"
 #include "shm/segment.h"
+#include "tests/simulation/sim.h"
 #include "tests/simulation/sim_fiber.h"
 
 enum {
@@ -97,6 +98,7 @@ enum es_status __wrap_es_segment_create(int directory_fd, const char *name, size
     (void)mode;
     (void)group;
     if (is_full_now) {
+        sim.has_failed = true;
         return ES_NO_SPACE;
     }
     if (index >= 0) {

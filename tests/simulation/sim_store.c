@@ -61,11 +61,22 @@ static enum es_status refuse(struct store *store, enum es_status status)
     return store_fail(store, status, "simulated");
 }
 
-/* Not with durability 'os', nor in a replay: the log may lose yet what is applied then. */
-static void flush_early(enum store_apply_mode mode)
+static bool has_commit(const struct store_batch *batch)
+{
+    for (size_t i = 0; i < store_batch_count(batch); i++) {
+        if (store_batch_at(batch, i).family == STORE_COMMITS) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Only where the log has synced all that is applied: not with durability 'os', nor in a
+ * replay, nor behind a batch of refusals alone. */
+static void flush_early(const struct store_batch *batch, enum store_apply_mode mode)
 {
     if (mode == STORE_APPLY_LIVE && sim.durability == ANCHOR_FSYNC && !sim.is_checking &&
-        sim_one_in(64)) {
+        sim_one_in(64) && has_commit(batch)) {
         store_memory_flush_early(contents, (uint32_t)sim_below(1U << STORE_FAMILY_COUNT), false);
         sim_fault(FAULT_EARLY_FLUSH);
     }
@@ -88,7 +99,7 @@ static enum es_status sim_apply(struct store *store, const struct store_batch *b
         sim_kill();
     }
     sim_trace(3, (uint64_t)status);
-    flush_early(mode);
+    flush_early(batch, mode);
     return verdict == VERDICT_FAIL ? refuse(store, ES_E_IO) : status;
 }
 
