@@ -216,6 +216,33 @@ static void a_new_order_begun_too_early_is_refused_for_its_gap(void **state)
     es_producer_close(producer);
 }
 
+/* The refusal is known, the ones behind it are on their way, and the new order begins. */
+static void a_new_order_goes_on_while_old_refusals_come_in(void **state)
+{
+    struct client_fixture *f = *state;
+    struct es_producer *producer = open_with(f, (struct es_producer_options){.ordered = true});
+    int countdown = 1;
+
+    fake_broker_set_judge(f->broker, refuse_when_told, &countdown);
+    fake_broker_hold_lanes(f->broker, true);
+    assert_int_equal(submit(producer, "refused"), ES_OK);
+    assert_int_equal(submit(producer, "behind"), ES_OK);
+    fake_broker_answer_some(f->broker, 1);
+    assert_int_equal(poll_one(producer).status, ES_CONFLICT);
+    assert_int_equal(submit(producer, "late"), ES_OK);
+    assert_int_equal(es_producer_resume_order(producer), ES_OK);
+    assert_int_equal(submit(producer, "first of the new order"), ES_OK);
+    fake_broker_answer_some(f->broker, 2);
+    assert_int_equal(poll_one(producer).status, ES_PREVIOUS_FAILED);
+    assert_int_equal(poll_one(producer).status, ES_PREVIOUS_FAILED);
+    assert_int_equal(submit(producer, "second of the new order"), ES_OK);
+    fake_broker_hold_lanes(f->broker, false);
+    assert_int_equal(poll_one(producer).number, 1);
+    assert_int_equal(poll_one(producer).number, 2);
+    assert_stored(f, 2);
+    es_producer_close(producer);
+}
+
 static void a_repeated_number_gets_its_first_receipt_and_other_content_is_refused(void **state)
 {
     struct client_fixture *f = *state;
@@ -458,6 +485,7 @@ int main(void)
         FIXED(what_was_sent_behind_a_refusal_is_refused_until_all_is_taken),
         FIXED(with_options_ordered_the_caller_begins_the_new_order),
         FIXED(a_new_order_begun_too_early_is_refused_for_its_gap),
+        FIXED(a_new_order_goes_on_while_old_refusals_come_in),
         FIXED(a_repeated_number_gets_its_first_receipt_and_other_content_is_refused),
         FIXED(numbers_are_left_out_only_where_gaps_are_allowed),
         FIXED(a_name_with_a_living_owner_is_busy_and_one_without_is_not),
