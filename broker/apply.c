@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include <uthash.h>
+
 #include "shm/codec/kv_value.h"
 #include "shm/codec/snapshot_value.h"
 #include "shm/codec/store_key.h"
@@ -161,6 +163,21 @@ static enum es_status fill_snapshot(const struct es_log_operation *operation,
     return status;
 }
 
+static enum es_status fill_producer(const struct es_log_producer *producer,
+                                    struct store_batch *writes)
+{
+    uint8_t value[ES_STORE_VALUE_SIZE_MAX];
+    uint32_t size = 0;
+    struct es_key key;
+    enum es_status status = es_producer_value_encode(&producer->value, value, sizeof value, &size);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    es_key_producer(producer->producer, &key);
+    return put(writes, STORE_PRODUCERS, &key, value, size);
+}
+
 static enum es_status fill_operation(const struct es_log_operation *operation,
                                      struct store_batch *writes)
 {
@@ -169,9 +186,9 @@ static enum es_status fill_operation(const struct es_log_operation *operation,
     case ES_LOG_KV_DELETE: return fill_kv(operation, writes);
     case ES_LOG_SNAPSHOT_PUT:
     case ES_LOG_SNAPSHOT_DELETE: return fill_snapshot(operation, writes);
+    case ES_LOG_PRODUCER: return fill_producer(&operation->as.producer, writes);
     case ES_LOG_CHECKPOINT_PUT:
     case ES_LOG_CHECKPOINT_DELETE:
-    case ES_LOG_PRODUCER:
     case ES_LOG_EPOCH: break; /* no broker of this version writes them */
     }
     return ES_E_VERSION;
@@ -188,6 +205,70 @@ static enum es_status fill_operations(const struct batch *batch, struct store_ba
     while (status == ES_OK && es_log_body_next_operation(&body, &operation)) {
         status = fill_operation(&operation, writes);
     }
+    return status;
+}
+
+/* A producer whose entry the batch writes. */
+struct named {
+    UT_hash_handle hh;
+    struct es_log_producer entry;
+};
+
+/* The producers that the batch writes, by name. */
+static void gather_producers(const struct batch *batch, struct named *ret_named,
+                             struct named **ret_table)
+{
+    struct es_log_body body = {.operations_left = batch->operation_count};
+    struct es_log_operation operation;
+    struct named *named = ret_named;
+
+    es_unpack_init(&body.operations, batch->operations.data, batch->operations.size);
+    while (es_log_body_next_operation(&body, &operation)) {
+        if (operation.kind == ES_LOG_PRODUCER) {
+            named->entry = operation.as.producer;
+            HASH_ADD_KEYPTR(hh, *ret_table, named->entry.producer.data, named->entry.producer.size,
+                            named);
+            named++;
+        }
+    }
+}
+
+/* For each producer, how its last number in the commit leads to the commit. */
+static enum es_status fill_numbers(const struct batch *batch, struct store_batch *writes)
+{
+    struct named *all = calloc(batch->operation_count, sizeof *all);
+    struct named *table = NULL;
+    struct es_commit_transaction transaction;
+    struct es_commit_view view;
+    struct es_commit_walk walk;
+    struct es_key commit;
+    struct es_key key;
+    enum es_status status = es_commit_decode(batch->record.data, batch->record.size, &view);
+
+    if (all == NULL) {
+        return ES_E_NO_MEMORY;
+    }
+    if (status == ES_OK) {
+        gather_producers(batch, all, &table);
+        es_key_commit(batch_last_position(batch), batch->commit_number, &commit);
+        es_commit_walk_begin(&view, &walk);
+    }
+    while (status == ES_OK && es_commit_walk_transaction(&walk, &transaction)) {
+        struct named *named = NULL;
+
+        if (transaction.producer.size == 0) {
+            continue;
+        }
+        HASH_FIND(hh, table, transaction.producer.data, transaction.producer.size, named);
+        if (named == NULL) {
+            status = ES_E_CORRUPT; /* who committed a number has an entry in the same batch */
+        } else if (transaction.producer_sequence == named->entry.value.last_sequence) {
+            es_key_producer_commit(transaction.producer, transaction.producer_sequence, &key);
+            status = put(writes, STORE_PRODUCERS, &key, commit.bytes, commit.size);
+        }
+    }
+    HASH_CLEAR(hh, table);
+    free(all);
     return status;
 }
 
@@ -217,6 +298,9 @@ enum es_status apply_fill(const struct batch *batch, struct store_batch *writes)
     }
     if (status == ES_OK && batch->operation_count > 0) {
         status = fill_operations(batch, writes);
+    }
+    if (status == ES_OK && batch->named_count > 0) {
+        status = fill_numbers(batch, writes);
     }
     if (status == ES_OK && batch->last_revision != 0) {
         status = fill_revision(batch, writes);

@@ -10,7 +10,8 @@ enum {
     TRANSACTION_OVERHEAD = 48, /* of an unnamed transaction entry there */
     KV_OVERHEAD = 64,          /* of a kv entry there, beyond namespace and key */
     BODY_FRAME_BYTES = 256,    /* array headers and the record's own members */
-    TRANSACTION_RESERVE = 4096 /* what a largest transaction grows by as envelopes and runs */
+    PRODUCER_OVERHEAD = 32,    /* of a producer's operation, beyond the name */
+    TRANSACTION_RESERVE = 5120 /* what a largest transaction grows by as envelopes and runs */
 };
 
 /* The arrays behind the views of struct batch, and where writing goes on. */
@@ -43,10 +44,11 @@ static enum es_status allocate(struct batch *batch, struct batch_memory *memory)
     batch->transactions = malloc(BATCH_TRANSACTIONS_MAX * sizeof *batch->transactions);
     batch->kvs = malloc(BATCH_OPERATIONS_MAX * sizeof *batch->kvs);
     batch->answers = malloc(BATCH_TRANSACTIONS_MAX * sizeof *batch->answers);
+    batch->producers = malloc(BATCH_TRANSACTIONS_MAX * sizeof(struct cache_entry *));
     if (memory->envelopes == NULL || memory->operation_region == NULL || memory->record == NULL ||
         memory->begin == NULL || batch->events == NULL || batch->runs == NULL ||
         batch->commit_runs == NULL || batch->transactions == NULL || batch->kvs == NULL ||
-        batch->answers == NULL) {
+        batch->answers == NULL || batch->producers == NULL) {
         return ES_E_NO_MEMORY;
     }
     return ES_OK;
@@ -95,6 +97,7 @@ void batch_free(struct batch *batch)
     free(batch->transactions);
     free(batch->kvs);
     free(batch->answers);
+    free(batch->producers);
     free(batch);
 }
 
@@ -118,6 +121,8 @@ void batch_begin(struct batch *batch, uint64_t number, uint64_t first_position,
     batch->transaction_count = 0;
     batch->kv_count = 0;
     batch->operation_count = 0;
+    batch->producer_count = 0;
+    batch->named_count = 0;
     batch->answer_count = 0;
     batch->answer_count_max = BATCH_TRANSACTIONS_MAX;
     batch->bytes = 0;
@@ -135,6 +140,7 @@ void batch_mark(const struct batch *batch, struct batch_mark *ret_mark)
         .transaction_count = batch->transaction_count,
         .kv_count = batch->kv_count,
         .operation_count = batch->operation_count,
+        .named_count = batch->named_count,
         .bytes = batch->bytes,
         .envelope_bytes = batch->memory->envelope_bytes,
         .operation_bytes = es_pack_size(&batch->memory->operations),
@@ -159,6 +165,7 @@ void batch_rollback(struct batch *batch, const struct batch_mark *mark)
     batch->transaction_count = mark->transaction_count;
     batch->kv_count = mark->kv_count;
     batch->operation_count = mark->operation_count;
+    batch->named_count = mark->named_count;
     batch->bytes = mark->bytes;
     batch->last_revision = mark->last_revision;
     batch->memory->envelope_bytes = mark->envelope_bytes;
@@ -173,23 +180,74 @@ void batch_rollback(struct batch *batch, const struct batch_mark *mark)
     }
 }
 
-enum es_status batch_begin_transaction(struct batch *batch, uint32_t uid)
+static enum es_status add_transaction(struct batch *batch, uint32_t uid, uint32_t name_bytes)
 {
     struct es_commit_transaction *transaction = NULL;
 
-    if (batch->transaction_count > 0 &&
-        batch->transactions[batch->transaction_count - 1].origin_uid == uid) {
-        return ES_OK;
-    }
     if (batch->transaction_count == BATCH_TRANSACTIONS_MAX ||
-        batch->bytes_max - batch->bytes < TRANSACTION_OVERHEAD) {
+        batch->bytes_max - batch->bytes < TRANSACTION_OVERHEAD + name_bytes) {
         return ES_FULL;
     }
-    batch->bytes += TRANSACTION_OVERHEAD;
+    batch->bytes += TRANSACTION_OVERHEAD + name_bytes;
     transaction = &batch->transactions[batch->transaction_count++];
     memset(transaction, 0, sizeof *transaction);
     transaction->origin_uid = uid;
     return ES_OK;
+}
+
+enum es_status batch_begin_transaction(struct batch *batch, uint32_t uid)
+{
+    if (batch->transaction_count > 0) {
+        const struct es_commit_transaction *last =
+            &batch->transactions[batch->transaction_count - 1];
+
+        if (last->origin_uid == uid && last->producer.size == 0) {
+            return ES_OK;
+        }
+    }
+    return add_transaction(batch, uid, 0);
+}
+
+enum es_status batch_reserve_producer(struct batch *batch, struct es_text producer)
+{
+    uint32_t bytes = PRODUCER_OVERHEAD + producer.size;
+
+    if (batch->bytes_max - batch->bytes < bytes) {
+        return ES_FULL;
+    }
+    batch->bytes += bytes;
+    return ES_OK;
+}
+
+enum es_status batch_begin_named(struct batch *batch, uint32_t uid, struct es_text producer,
+                                 uint64_t number, const uint8_t content_hash[ES_CONTENT_HASH_SIZE])
+{
+    struct es_commit_transaction *transaction = NULL;
+    enum es_status status = batch_reserve_producer(batch, producer);
+
+    if (status == ES_OK) {
+        status = add_transaction(batch, uid, producer.size);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    transaction = &batch->transactions[batch->transaction_count - 1];
+    transaction->producer = producer;
+    transaction->producer_sequence = number;
+    transaction->has_content_hash = true;
+    memcpy(transaction->content_hash, content_hash, ES_CONTENT_HASH_SIZE);
+    batch->named_count++;
+    return ES_OK;
+}
+
+void batch_touch_producer(struct batch *batch, struct cache_entry *entry)
+{
+    entry->changed_batch = batch->number;
+    if (producer_state(entry)->touched_batch != batch->number) {
+        producer_state(entry)->touched_batch = batch->number;
+        assert(batch->producer_count < BATCH_TRANSACTIONS_MAX);
+        batch->producers[batch->producer_count++] = entry;
+    }
 }
 
 /* The run that the stream's next event belongs to: the last one, or a new one. */
@@ -468,6 +526,26 @@ static enum es_status encode_frame(struct batch *batch)
     return status;
 }
 
+/* Owners and last numbers as this batch leaves them. Their room is reserved. */
+static void close_producers(struct batch *batch)
+{
+    struct es_pack *pack = &batch->memory->operations;
+
+    for (uint32_t i = 0; i < batch->producer_count; i++) {
+        struct cache_entry *entry = batch->producers[i];
+        const struct producer_state *state = producer_state(entry);
+        struct es_log_operation operation = {.kind = ES_LOG_PRODUCER};
+
+        operation.as.producer = (struct es_log_producer){
+            .producer = es_text_make((const char *)entry->key, entry->key_bytes),
+            .value = {state->owner_incarnation, state->last_number, state->owner_uid},
+        };
+        es_log_body_operation(pack, &operation);
+    }
+    assert(!pack->overflow);
+    batch->operation_count += batch->producer_count;
+}
+
 enum es_status batch_close(struct batch *batch, struct heads *heads, uint64_t commit_number,
                            uint64_t time_us, uint64_t epoch)
 {
@@ -478,6 +556,7 @@ enum es_status batch_close(struct batch *batch, struct heads *heads, uint64_t co
     if (has_commit) {
         batch->commit_number = commit_number;
         batch->time_us = time_us;
+        close_producers(batch);
         status = batch_resolve(batch, heads);
         if (status == ES_OK) {
             status = encode_record(batch);

@@ -74,6 +74,8 @@ struct batch {
     uint32_t transaction_count;
     uint32_t kv_count;
     uint32_t operation_count;
+    uint32_t producer_count; /* named producers whose entry it writes */
+    uint32_t named_count;    /* transactions that have a number of a named producer */
     uint32_t answer_count;
     uint32_t answer_count_max; /* the batch is full then; may be lowered after batch_begin() */
     uint32_t bytes;            /* of envelopes, runs and operations together, an upper bound */
@@ -91,6 +93,7 @@ struct batch {
     struct es_commit_transaction *transactions;
     struct es_commit_kv *kvs;
     struct batch_answer *answers;
+    struct cache_entry **producers; /* pinned until the batch is applied */
 
     struct batch_memory *memory; /* private to batch.c */
 };
@@ -102,6 +105,7 @@ struct batch_mark {
     uint32_t transaction_count;
     uint32_t kv_count;
     uint32_t operation_count;
+    uint32_t named_count;
     uint32_t bytes;
     size_t envelope_bytes;
     size_t operation_bytes;
@@ -125,6 +129,22 @@ void batch_begin(struct batch *batch, uint64_t number, uint64_t first_position,
 /* A transaction of 'uid' begins; unnamed ones of one uid share an entry. */
 void batch_mark(const struct batch *batch, struct batch_mark *ret_mark);
 ES_MUST_USE enum es_status batch_begin_transaction(struct batch *batch, uint32_t uid);
+
+/*
+ * The same, of a named producer: with an entry of its own, and room for the
+ * producer's. 'producer' is the cache's key of the name: batch_touch_producer()
+ * keeps it in place.
+ */
+ES_MUST_USE enum es_status batch_begin_named(struct batch *batch, uint32_t uid,
+                                             struct es_text producer, uint64_t number,
+                                             const uint8_t content_hash[ES_CONTENT_HASH_SIZE]);
+
+/* Room for the entry of a producer whose owner changes. ES_FULL: there is none. */
+ES_MUST_USE enum es_status batch_reserve_producer(struct batch *batch, struct es_text producer);
+
+/* The batch writes the producer's entry, as it will stand when the batch is
+ * closed. Room for it was reserved by one of the two above. */
+void batch_touch_producer(struct batch *batch, struct cache_entry *entry);
 
 /*
  * Takes back everything since the mark but answers. The caches are put back by
@@ -176,7 +196,7 @@ int batch_body(const struct batch *batch, struct iovec ret_parts[LOG_BODY_PARTS_
 /* Whether it changes the store by more than 'Last'. */
 static inline bool batch_has_commit(const struct batch *batch)
 {
-    return batch->event_count > 0 || batch->operation_count > 0;
+    return batch->event_count > 0 || batch->operation_count > 0 || batch->producer_count > 0;
 }
 
 /* Position of the store's last event once the batch is applied. */

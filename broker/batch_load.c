@@ -121,6 +121,7 @@ static enum es_status load_runs(struct loading *loading)
     es_events_hash_begin(&loading->events_hash);
     es_commit_walk_begin(&loading->commit, &walk);
     while (es_commit_walk_transaction(&walk, &transaction)) {
+        loading->batch->named_count += transaction.producer.size > 0 ? 1 : 0;
         while (es_commit_walk_run(&walk, &run, &first_position)) {
             enum es_status status = load_run(loading, &run);
 

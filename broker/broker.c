@@ -263,6 +263,7 @@ static enum es_status make_commit_path(struct broker *broker)
                              : sequencer_new(startup->store, startup->heads, &broker->sequencer);
     drain.inbox = broker->inbox;
     drain.sequencer = broker->sequencer;
+    drain.heads = broker->startup.heads;
     status = status != ES_OK ? status : drain_new(&drain, &broker->drain);
     status = status != ES_OK ? status : flusher_new(&flusher, &broker->flusher);
     scribe.flusher = broker->flusher;

@@ -286,6 +286,7 @@ static void commit_the_rest(struct commit_loop *loop)
         stop_on_failure(
             loop, committer_finish(loop->config.committer, loop->writing, &outcome, &what), what);
     }
+    drain_end(loop->config.drain);
 }
 
 void commit_loop_run(struct commit_loop *loop, const struct commit_loop_config *config)

@@ -190,7 +190,7 @@ static void count(struct committer *committer, const struct batch *batch)
     counter_add(&counters->batches, 1);
     counter_add(&counters->transactions, batch->answer_count);
     for (uint32_t i = 0; i < batch->answer_count; i++) {
-        if (!batch->answers[i].stored) {
+        if (batch->answers[i].result.status != ES_OK) {
             counter_add(&counters->refusals, 1);
             counter_add(&counters->conflicts, batch->answers[i].result.status == ES_CONFLICT);
         }
@@ -198,7 +198,7 @@ static void count(struct committer *committer, const struct batch *batch)
     if (batch->commit_number != 0) {
         counter_add(&counters->commits, 1);
         counter_add(&counters->events, batch->event_count);
-        counter_add(&counters->key_operations, batch->operation_count);
+        counter_add(&counters->key_operations, batch->operation_count - batch->producer_count);
         counter_add(&counters->event_bytes, batch->bytes);
         counter_raise(&counters->batch_events_max, batch->event_count);
         counter_raise(&counters->batch_bytes_max, batch->bytes);

@@ -20,6 +20,7 @@
 #include "broker/process.h"
 #include "broker/socket_file.h"
 #include "shm/codec/attach.h"
+#include "shm/codec/names.h"
 #include "shm/probe.h"
 
 enum {
@@ -202,9 +203,11 @@ static void accept_one(struct control *control)
 struct attaching {
     struct control *control;
     const struct connection *connection;
-    uint64_t pid_start_time;
+    struct lanes_applicant applicant;
     char name[ES_ATTACH_NAME_MAX + 1];
     struct lanes_attachment attachment;
+    uint64_t last_number;
+    char message[ES_ATTACH_MESSAGE_MAX]; /* why not, where the status alone does not tell */
     enum es_status status;
 };
 
@@ -212,9 +215,66 @@ static void attach(void *context)
 {
     struct attaching *attaching = context;
 
-    attaching->status = lanes_attach(attaching->control->config.lanes, attaching->connection->uid,
-                                     attaching->connection->pid, attaching->pid_start_time,
-                                     attaching->name, &attaching->attachment);
+    attaching->status = lanes_attach(attaching->control->config.lanes, &attaching->applicant,
+                                     &attaching->attachment);
+}
+
+static enum es_status make_lane(void *context, uint64_t *ret_incarnation)
+{
+    struct attaching *attaching = context;
+
+    attach(attaching);
+    *ret_incarnation = attaching->attachment.incarnation;
+    return attaching->status;
+}
+
+/* Their ends may not have been heard yet: an event of this very round, or none at all
+ * where a takeover has just found them. */
+static bool find_ended_owners(struct control *control)
+{
+    bool is_found = false;
+
+    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
+        if (has_ended(control->pidfds[i])) {
+            owner_ended(control, i);
+            is_found = true;
+        }
+    }
+    return is_found;
+}
+
+/* The lane, and with it the name: answered when everything that the name's owner had
+ * published, and then the new owner, are durable. */
+static enum es_status claim(struct attaching *attaching, const struct es_attach_request *request)
+{
+    struct control *control = attaching->control;
+    struct errand errand = {.producer = request->producer,
+                            .uid = attaching->connection->uid,
+                            .make_lane = make_lane,
+                            .context = attaching,
+                            .take_over = request->take_over};
+    enum es_reason reason = es_name_check(request->producer);
+    enum es_status status = ES_OK;
+
+    if (reason != ES_REASON_NONE) {
+        snprintf(attaching->message, sizeof attaching->message, "not a producer's name: %s",
+                 es_reason_text((uint32_t)reason));
+        return ES_E_INVALID;
+    }
+    status = inbox_run(control->config.inbox, &errand);
+    if (status == ES_E_BUSY && find_ended_owners(control)) {
+        status = inbox_run(control->config.inbox, &errand);
+    }
+    if (status == ES_E_BUSY) {
+        snprintf(attaching->message, sizeof attaching->message,
+                 "process %u owns the producer's name: end it, or take the name over",
+                 errand.owner_pid);
+    } else if (status == ES_E_PERMISSION) {
+        snprintf(attaching->message, sizeof attaching->message,
+                 "the producer's name is another user's");
+    }
+    attaching->last_number = errand.last_number;
+    return status;
 }
 
 static const char *message_of(enum es_status status)
@@ -253,19 +313,22 @@ static void put_descriptors(struct msghdr *message, void *control_bytes, size_t 
 }
 
 /* False: the peer did not take it. */
-static bool reply(const struct connection *connection, enum es_status status,
-                  const struct lanes_attachment *attachment)
+static bool reply(const struct attaching *attaching, enum es_status status)
 {
+    const struct lanes_attachment *attachment = &attaching->attachment;
+    const char *message_text =
+        attaching->message[0] != '\0' ? attaching->message : message_of(status);
     uint8_t bytes[ES_ATTACH_BYTES_MAX];
     union {
         char bytes[CMSG_SPACE(DESCRIPTORS_SENT * sizeof(int))];
         struct cmsghdr alignment;
     } control_bytes;
     struct es_attach_reply answer = {.status = status,
-                                     .message = es_text_of(message_of(status)),
+                                     .message = es_text_of(message_text),
                                      .lane_index = attachment->lane_index,
                                      .incarnation = attachment->incarnation,
-                                     .ring_index = attachment->ring_index};
+                                     .ring_index = attachment->ring_index,
+                                     .last_number = attaching->last_number};
     struct iovec part = {.iov_base = bytes};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
     uint32_t size = 0;
@@ -277,7 +340,37 @@ static bool reply(const struct connection *connection, enum es_status status,
     if (status == ES_OK) {
         put_descriptors(&message, control_bytes.bytes, sizeof control_bytes.bytes, attachment);
     }
-    return sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size;
+    return sendmsg(attaching->connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+           (ssize_t)size;
+}
+
+static void describe(struct attaching *attaching, const struct es_attach_request *request)
+{
+    const struct connection *connection = attaching->connection;
+    bool is_producer = request->producer.size > 0;
+    struct es_text name = is_producer ? request->producer : request->client_name;
+
+    snprintf(attaching->name, sizeof attaching->name, "%.*s", (int)name.size, name.data);
+    attaching->applicant = (struct lanes_applicant){.uid = connection->uid,
+                                                    .pid = connection->pid,
+                                                    .name = attaching->name,
+                                                    .is_producer = is_producer};
+    attaching->applicant.pid_start_time = process_start_time(connection->pid);
+}
+
+static void close_descriptors(const struct lanes_attachment *attachment)
+{
+    close(attachment->control_fd);
+    close(attachment->ring_fd);
+    close(attachment->lane_fd);
+}
+
+/* A lane that was made, but the broker stops before its claim is durable. */
+static void give_up(const struct attaching *attaching)
+{
+    if (attaching->attachment.incarnation != 0) {
+        close_descriptors(&attaching->attachment);
+    }
 }
 
 static enum es_status serve_attach(struct control *control, struct connection *connection,
@@ -290,24 +383,26 @@ static enum es_status serve_attach(struct control *control, struct connection *c
     enum es_status status = ES_OK;
 
     if (request->layout_id != ES_LAYOUT_ID) {
-        return reply(connection, ES_E_VERSION, made) ? ES_OK : ES_E_CLOSED;
+        return reply(&attaching, ES_E_VERSION) ? ES_OK : ES_E_CLOSED;
     }
-    snprintf(attaching.name, sizeof attaching.name, "%.*s", (int)request->client_name.size,
-             request->client_name.data);
-    attaching.pid_start_time = process_start_time(connection->pid);
-    status = inbox_call(control->config.inbox, attach, &attaching);
-    status = status == ES_OK ? attaching.status : status;
+    describe(&attaching, request);
+    if (attaching.applicant.is_producer) {
+        status = claim(&attaching, request);
+    } else {
+        status = inbox_call(control->config.inbox, attach, &attaching);
+        status = status == ES_OK ? attaching.status : status;
+    }
     if (status != ES_OK) {
-        return reply(connection, status, made) ? ES_OK : ES_E_CLOSED;
+        give_up(&attaching);
+        return reply(&attaching, status) ? ES_OK : ES_E_CLOSED;
     }
-    connection->is_attached = reply(connection, ES_OK, made);
+    connection->is_attached = reply(&attaching, ES_OK);
     ES_PROBE(attach_reply_sent);
     connection->lane_index = made->lane_index;
     connection->incarnation = made->incarnation;
-    close(made->control_fd);
-    close(made->ring_fd);
-    close(made->lane_fd);
-    pidfd = process_watch_peer(connection->fd, connection->pid, attaching.pid_start_time, &is_gone);
+    close_descriptors(made);
+    pidfd = process_watch_peer(connection->fd, connection->pid, attaching.applicant.pid_start_time,
+                               &is_gone);
     control->incarnations[made->lane_index] = made->incarnation;
     forget_owner(control, made->lane_index);
     if (!is_gone) {

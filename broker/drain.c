@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "broker/limits.h"
+#include "broker/producer_rules.h"
 
 /* A record or request that was fetched but found no room in its batch: the next
  * batch begins with it. */
@@ -13,9 +14,19 @@ struct held {
     struct es_record record;
 };
 
+/* A submission that has to do with a producer's name, until it is done. */
+struct waiting {
+    struct submission *submission; /* NULL: none waits */
+    struct incoming incoming;      /* of a transaction */
+    uint64_t owner;                /* incarnation of the lane that is emptied before */
+    uint64_t until;                /* its last record that was published before */
+    uint64_t claimant;             /* of a claim: the lane that shall own the name */
+};
+
 struct drain {
     struct drain_config config;
     struct held held;
+    struct waiting waiting;
     int64_t swept_ns;
     uint32_t ring_next; /* where the next round begins, so that no uid is always first */
     uint8_t *buffer;    /* of record_bytes_max */
@@ -104,8 +115,114 @@ static enum es_status take_record(struct drain *drain, struct batch *batch, stru
     incoming.flags = record.flags;
     incoming.lane_sequence = record.sequence;
     incoming.order_broken = &lane->order_broken;
+    if (lane->is_producer) {
+        incoming.producer = es_text_make(lane->name, lane->name_bytes);
+        incoming.incarnation = lane->incarnation;
+    }
     lane->backlog_since_ns = 0;
     return add(drain, batch, &incoming);
+}
+
+/* ---- what has to do with a producer's name ------------------------------- */
+
+static void answer_errand(struct drain *drain, enum es_status status)
+{
+    drain->waiting.submission->errand->status = status;
+    inbox_answer(drain->config.inbox, drain->waiting.submission);
+    drain->waiting.submission = NULL;
+}
+
+/* May it be claimed? Then the lane is made. Else the errand is answered. */
+static void begin_claim(struct drain *drain, const struct producer_state *state)
+{
+    struct errand *errand = drain->waiting.submission->errand;
+    enum es_status status = ES_OK;
+
+    if (!producer_rules_may_use(state, errand->uid)) {
+        answer_errand(drain, ES_E_PERMISSION);
+    } else if (errand->owner_lives && !errand->take_over) {
+        answer_errand(drain, ES_E_BUSY);
+    } else {
+        status = errand->make_lane(errand->context, &drain->waiting.claimant);
+        if (status != ES_OK) {
+            answer_errand(drain, status);
+        }
+    }
+}
+
+/* Finds the owner, and how far it has published by now. */
+static enum es_status begin_waiting(struct drain *drain)
+{
+    struct waiting *waiting = &drain->waiting;
+    struct errand *errand = waiting->submission->errand;
+    struct cache_entry *entry = NULL;
+    const struct lane *owner = NULL;
+    enum es_status status =
+        heads_producer(drain->config.heads,
+                       errand != NULL ? errand->producer : waiting->incoming.producer, &entry);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    owner = lanes_find(drain->config.lanes, producer_state(entry)->owner_incarnation);
+    if (owner != NULL) {
+        waiting->owner = owner->incarnation;
+        waiting->until = owner->reader.consumed + es_lane_backlog(&owner->reader);
+        waiting->incoming.owner_lives = lanes_is_in_use(owner);
+    }
+    if (errand != NULL) {
+        errand->owner_incarnation = waiting->owner;
+        errand->owner_pid = owner != NULL ? (uint32_t)owner->pid : 0;
+        errand->owner_lives = waiting->incoming.owner_lives;
+    }
+    if (errand != NULL && errand->make_lane != NULL) {
+        begin_claim(drain, producer_state(entry));
+    }
+    return ES_OK;
+}
+
+/* ES_FULL: the batch has no room for all of it; the next one goes on. */
+static enum es_status empty_owner(struct drain *drain, struct batch *batch)
+{
+    struct lane *owner = lanes_find(drain->config.lanes, drain->waiting.owner);
+    enum es_status status = ES_OK;
+
+    while (status == ES_OK && owner != NULL && owner->reader.consumed < drain->waiting.until) {
+        status = take_record(drain, batch, owner);
+    }
+    return status == ES_EMPTY ? ES_OK : status;
+}
+
+static enum es_status go_on_waiting(struct drain *drain, struct batch *batch)
+{
+    struct waiting *waiting = &drain->waiting;
+    struct errand *errand = NULL;
+    enum es_status status = ES_OK;
+
+    if (waiting->submission == NULL) {
+        return ES_OK;
+    }
+    status = empty_owner(drain, batch);
+    if (status != ES_OK) {
+        return status;
+    }
+    errand = waiting->submission->errand;
+    if (errand == NULL) {
+        status = add(drain, batch, &waiting->incoming); /* where it finds no room, it is held */
+        waiting->submission = NULL;
+        return status;
+    }
+    if (errand->make_lane == NULL) {
+        status = sequencer_note(batch, waiting->submission);
+    } else {
+        status =
+            sequencer_claim(drain->config.sequencer, batch, errand->producer, waiting->claimant,
+                            errand->uid, waiting->submission, &errand->last_number);
+    }
+    if (status == ES_OK) {
+        waiting->submission = NULL;
+    }
+    return status;
 }
 
 static enum es_status take_requests(struct drain *drain, struct batch *batch)
@@ -125,7 +242,14 @@ static enum es_status take_requests(struct drain *drain, struct batch *batch)
         incoming.transaction_bytes = submission->transaction_bytes;
         incoming.flags = submission->flags;
         incoming.uid = submission->uid;
-        status = add(drain, batch, &incoming);
+        incoming.producer = submission_producer(submission);
+        if (submission->errand != NULL || incoming.producer.size > 0) {
+            drain->waiting = (struct waiting){.submission = submission, .incoming = incoming};
+            status = begin_waiting(drain);
+            status = status == ES_OK ? go_on_waiting(drain, batch) : status;
+        } else {
+            status = add(drain, batch, &incoming);
+        }
     }
     return status;
 }
@@ -247,6 +371,9 @@ enum es_status drain_fill(struct drain *drain, struct batch *batch, int64_t now_
     enum es_status status = add_held(drain, batch);
 
     if (status == ES_OK) {
+        status = go_on_waiting(drain, batch);
+    }
+    if (status == ES_OK) {
         status = take_requests(drain, batch);
     }
     for (uint32_t i = 0; status == ES_OK && i < ES_RING_COUNT_MAX; i++) {
@@ -264,6 +391,18 @@ enum es_status drain_fill(struct drain *drain, struct batch *batch, int64_t now_
     }
     *ret_is_full = status == ES_FULL;
     return status == ES_FULL ? ES_OK : status;
+}
+
+void drain_end(struct drain *drain)
+{
+    if (drain->waiting.submission != NULL) {
+        inbox_refuse(drain->config.inbox, drain->waiting.submission);
+        drain->waiting.submission = NULL;
+    }
+    if (drain->held.is_held && drain->held.incoming.submission != NULL) {
+        inbox_refuse(drain->config.inbox, drain->held.incoming.submission);
+        drain->held.is_held = false;
+    }
 }
 
 bool drain_needs_commit(struct drain *drain, const struct batch *batch)
@@ -284,7 +423,8 @@ bool drain_needs_commit(struct drain *drain, const struct batch *batch)
 
 bool drain_has_work(struct drain *drain)
 {
-    if (drain->held.is_held || inbox_has_work(drain->config.inbox)) {
+    if (drain->held.is_held || drain->waiting.submission != NULL ||
+        inbox_has_work(drain->config.inbox)) {
         return true;
     }
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {

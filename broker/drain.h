@@ -2,7 +2,9 @@
  * Fetches what waits to be stored and hands it to the sequencer, until the
  * batch is full or nothing waits: requests from the inbox, then records from the
  * lanes in the order of the rings' tickets, then, each SWEEP_INTERVAL_NS, what
- * was published without a ticket. Records are copied out of shared memory and
+ * was published without a ticket. What has to do with a producer's name waits until
+ * everything that the lane which owns the name had published lies in batches before
+ * it (inbox.h, errand). Records are copied out of shared memory and
  * only the copies are looked at (shm/lane_reader.h).
  *
  * What it does not do: judge a transaction (sequencer.h), or decide when a batch
@@ -28,6 +30,7 @@ struct drain_config {
     struct lanes *lanes; /* these outlive it */
     struct inbox *inbox;
     struct sequencer *sequencer;
+    struct heads *heads;
     struct counters *counters;
     uint32_t record_bytes_max; /* of a ring record */
 };
@@ -43,6 +46,9 @@ void drain_free(struct drain *drain);
  */
 ES_MUST_USE enum es_status drain_fill(struct drain *drain, struct batch *batch, int64_t now_ns,
                                       bool *ret_is_full);
+
+/* The last batch is finished: refuses what was taken from the inbox and not done. */
+void drain_end(struct drain *drain);
 
 /* Whether the batch must be written: it has answers, or so many stale tickets
  * were passed over that their slots have to be freed. */

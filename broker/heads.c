@@ -19,6 +19,7 @@ struct heads {
     struct cache *streams;
     struct cache *categories;
     struct cache *keys;
+    struct cache *producers;
     uint64_t applied_batch;
     struct store_buffer value; /* scratch */
     struct es_key store_key;   /* scratch */
@@ -43,6 +44,9 @@ enum es_status heads_new(struct store *store, struct counters *counters, uint32_
     if (status == ES_OK) {
         status = cache_new(KEYS_CACHED_MAX, sizeof(struct key_state), &heads->keys);
     }
+    if (status == ES_OK) {
+        status = cache_new(PRODUCERS_CACHED_MAX, sizeof(struct producer_state), &heads->producers);
+    }
     if (status != ES_OK) {
         heads_free(heads);
         return status;
@@ -57,6 +61,7 @@ void heads_free(struct heads *heads)
         cache_free(heads->streams);
         cache_free(heads->categories);
         cache_free(heads->keys);
+        cache_free(heads->producers);
         store_buffer_deinit(&heads->value);
         free(heads);
     }
@@ -177,6 +182,43 @@ enum es_status heads_key(struct heads *heads, enum es_kv_family family, struct e
         return status;
     }
     *key_state(entry) = state;
+    *ret_entry = entry;
+    return ES_OK;
+}
+
+enum es_status heads_producer(struct heads *heads, struct es_text producer,
+                              struct cache_entry **ret_entry)
+{
+    struct cache_entry *entry = cache_find(heads->producers, producer.data, producer.size);
+    struct producer_state state = {.exists = false};
+    struct es_producer_value value;
+    enum es_status status = ES_OK;
+
+    if (entry != NULL) {
+        *ret_entry = entry;
+        return ES_OK;
+    }
+    es_key_producer(producer, &heads->store_key);
+    status = read_store(heads, STORE_PRODUCERS);
+    if (status == ES_OK) {
+        status = es_producer_value_decode(heads->value.bytes, heads->value.size, &value);
+        if (status == ES_OK) {
+            state = (struct producer_state){.exists = true,
+                                            .owner_uid = value.owner_uid,
+                                            .owner_incarnation = value.owner_incarnation,
+                                            .last_number = value.last_sequence};
+        }
+    } else if (status == ES_NOT_FOUND) {
+        status = ES_OK;
+    }
+    if (status == ES_OK) {
+        status =
+            cache_add(heads->producers, producer.data, producer.size, heads->applied_batch, &entry);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    *producer_state(entry) = state;
     *ret_entry = entry;
     return ES_OK;
 }

@@ -160,20 +160,25 @@ static enum es_status post_and_wait(struct inbox *inbox, struct submission *subm
     return status;
 }
 
-enum es_status inbox_submit(struct inbox *inbox, const void *transaction,
-                            uint32_t transaction_bytes, uint32_t flags, uint32_t uid,
+enum es_status inbox_submit(struct inbox *inbox, const struct inbox_transaction *transaction,
                             uint64_t timeout_ns, struct es_lane_result *ret_result)
 {
-    struct submission *submission = calloc(1, sizeof *submission + transaction_bytes);
+    struct submission *submission =
+        calloc(1, sizeof *submission + transaction->size + transaction->producer.size);
     struct timespec deadline = deadline_after(timeout_ns);
 
     if (submission == NULL) {
         return ES_E_NO_MEMORY;
     }
-    submission->flags = flags;
-    submission->uid = uid;
-    submission->transaction_bytes = transaction_bytes;
-    memcpy(submission->transaction, transaction, transaction_bytes);
+    submission->flags = transaction->flags;
+    submission->uid = transaction->uid;
+    submission->transaction_bytes = transaction->size;
+    submission->producer_bytes = transaction->producer.size;
+    memcpy(submission->transaction, transaction->bytes, transaction->size);
+    if (transaction->producer.size > 0) {
+        memcpy(submission->transaction + transaction->size, transaction->producer.data,
+               transaction->producer.size);
+    }
     return post_and_wait(inbox, submission, &deadline, ret_result);
 }
 
@@ -187,6 +192,20 @@ enum es_status inbox_call(struct inbox *inbox, void (*call)(void *context), void
     submission->call = call;
     submission->context = context;
     return post_and_wait(inbox, submission, NULL, NULL);
+}
+
+enum es_status inbox_run(struct inbox *inbox, struct errand *errand)
+{
+    struct submission *submission = calloc(1, sizeof *submission);
+    enum es_status status = ES_OK;
+
+    if (submission == NULL) {
+        return ES_E_NO_MEMORY;
+    }
+    errand->status = ES_OK;
+    submission->errand = errand;
+    status = post_and_wait(inbox, submission, NULL, NULL);
+    return status == ES_OK ? errand->status : status;
 }
 
 bool inbox_has_work(struct inbox *inbox)
@@ -217,18 +236,28 @@ struct submission *inbox_take(struct inbox *inbox)
     return submission;
 }
 
-void inbox_answer(struct inbox *inbox, struct submission *submission)
+static void let_go(struct inbox *inbox, struct submission *submission, int state)
 {
     bool is_abandoned = false;
 
     pthread_mutex_lock(&inbox->lock);
     is_abandoned = submission->state == ABANDONED;
-    submission->state = ANSWERED;
+    submission->state = state;
     pthread_cond_broadcast(&inbox->answered);
     pthread_mutex_unlock(&inbox->lock);
     if (is_abandoned) {
         free(submission);
     }
+}
+
+void inbox_answer(struct inbox *inbox, struct submission *submission)
+{
+    let_go(inbox, submission, ANSWERED);
+}
+
+void inbox_refuse(struct inbox *inbox, struct submission *submission)
+{
+    let_go(inbox, submission, REFUSED);
 }
 
 void inbox_close(struct inbox *inbox)

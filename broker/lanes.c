@@ -194,6 +194,8 @@ static void fill_lane(struct lanes *lanes, uint32_t index, const struct es_contr
     lane->done_sequence = entry->last_sequence;
     lane->done_offset = entry->next_offset;
     memcpy(lane->name, entry->producer, sizeof lane->name);
+    lane->name_bytes = (uint32_t)strlen(lane->name);
+    lane->is_producer = entry->is_producer;
     lane->ring->lane_count++;
     counter_set(&lanes->counters->lanes_attached,
                 counter_get(&lanes->counters->lanes_attached) + 1);
@@ -249,6 +251,10 @@ static void take_over_lane(struct lanes *lanes, uint32_t index, const struct es_
     ES_PROBE(take_over_lane_done);
     fill_lane(lanes, index, &entry);
     lane->order_broken = es_lane_order_was_broken(&lane->reader);
+    /* A named lane that nothing was ever published in: perhaps nobody was told of it,
+     * and would keep the name for ever. Who was told attaches again. */
+    lane->owner_gone =
+        entry.is_producer && entry.last_sequence == 0 && es_lane_backlog(&lane->reader) == 0;
 }
 
 enum es_status lanes_take_over(const struct lanes_config *config,
@@ -469,18 +475,20 @@ static bool has_its_share(const struct lanes *lanes, const struct lane_ring *rin
            ring->lane_count >= LANES_KEPT / ES_RING_COUNT_MAX;
 }
 
-enum es_status lanes_attach(struct lanes *lanes, uint32_t uid, pid_t pid, uint64_t pid_start_time,
-                            const char *name, struct lanes_attachment *ret_attachment)
+enum es_status lanes_attach(struct lanes *lanes, const struct lanes_applicant *applicant,
+                            struct lanes_attachment *ret_attachment)
 {
     struct lane_ring *ring = NULL;
-    struct es_control_lane entry = {
-        .uid = uid, .pid = (uint32_t)pid, .pid_start_time = pid_start_time};
+    struct es_control_lane entry = {.uid = applicant->uid,
+                                    .pid = (uint32_t)applicant->pid,
+                                    .pid_start_time = applicant->pid_start_time,
+                                    .is_producer = applicant->is_producer};
     struct lanes_attachment attachment = {.control_fd = -1, .ring_fd = -1, .lane_fd = -1};
     uint32_t index = 0;
     enum es_status status = ES_OK;
 
     lanes_tidy(lanes); /* what was closed a moment ago is free */
-    status = find_or_make_ring(lanes, uid, &ring);
+    status = find_or_make_ring(lanes, applicant->uid, &ring);
     if (status != ES_OK) {
         return status;
     }
@@ -495,7 +503,7 @@ enum es_status lanes_attach(struct lanes *lanes, uint32_t uid, pid_t pid, uint64
     entry.incarnation =
         lanes->identity.start_number << 32 | (uint64_t)lanes->attach_count << 8 | index;
     entry.ring_index = ring->index;
-    snprintf(entry.producer, sizeof entry.producer, "%s", name);
+    snprintf(entry.producer, sizeof entry.producer, "%s", applicant->name);
     status = make_lane(lanes, &entry, index);
     if (status != ES_OK) {
         return status;

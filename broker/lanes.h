@@ -49,6 +49,7 @@ struct lane {
     bool is_open;
     bool order_broken; /* an ordered record was refused: see ES_RECORD_ORDERED */
     bool owner_gone;   /* its process has ended */
+    bool is_producer;  /* 'name' is a named producer's: only its owner may write here */
     uint32_t index;
     uint32_t uid;
     pid_t pid;
@@ -60,9 +61,10 @@ struct lane {
     uint64_t done_sequence; /* records up to it are in a batch ... */
     uint32_t done_offset;   /* ... and the next one begins here */
     uint64_t touched_batch;
-    int64_t backlog_since_ns;                  /* 0: nothing waits without a ticket */
-    uint32_t fault_index;                      /* shm/fault.h */
-    char name[ES_PRODUCER_NAME_BYTES_MAX + 1]; /* of the client, for people */
+    int64_t backlog_since_ns; /* 0: nothing waits without a ticket */
+    uint32_t fault_index;     /* shm/fault.h */
+    uint32_t name_bytes;
+    char name[ES_PRODUCER_NAME_BYTES_MAX + 1]; /* or of the client, for people */
 };
 
 struct lanes_config {
@@ -118,12 +120,21 @@ struct lanes_attachment {
     int lane_fd;
 };
 
+/* Who wants a lane. */
+struct lanes_applicant {
+    uint32_t uid;
+    pid_t pid;
+    uint64_t pid_start_time;
+    const char *name; /* of the client, or of the producer */
+    bool is_producer;
+};
+
 /*
  * Makes a lane for a process. ES_E_LIMIT: all are taken. ES_NO_SPACE: shared
  * memory is full. ES_E_IO: a system call failed; errno is kept.
  */
-ES_MUST_USE enum es_status lanes_attach(struct lanes *lanes, uint32_t uid, pid_t pid,
-                                        uint64_t pid_start_time, const char *name,
+ES_MUST_USE enum es_status lanes_attach(struct lanes *lanes,
+                                        const struct lanes_applicant *applicant,
                                         struct lanes_attachment *ret_attachment);
 
 /* Called for each open lane: whose it is. */
@@ -140,6 +151,10 @@ struct lane_ring *lanes_ring(struct lanes *lanes, uint32_t index);
 
 /* NULL: no such lane is open. */
 struct lane *lanes_lane(struct lanes *lanes, uint32_t index);
+struct lane *lanes_find(struct lanes *lanes, uint64_t incarnation);
+
+/* Somebody may still publish in it: not closed, not cut off, its process not gone. */
+bool lanes_is_in_use(const struct lane *lane);
 
 /* Ends the use of a lane that broke a rule, and logs it. */
 void lanes_evict(struct lanes *lanes, struct lane *lane);

@@ -13,6 +13,19 @@ struct lane *lanes_lane(struct lanes *lanes, uint32_t index)
     return index < ES_LANE_COUNT_MAX && lanes->lanes[index].is_open ? &lanes->lanes[index] : NULL;
 }
 
+struct lane *lanes_find(struct lanes *lanes, uint64_t incarnation)
+{
+    struct lane *lane = &lanes->lanes[incarnation_index(incarnation)];
+
+    return lane->is_open && lane->incarnation == incarnation ? lane : NULL;
+}
+
+bool lanes_is_in_use(const struct lane *lane)
+{
+    return lane->reader.evicted_why == NULL && !lane->owner_gone &&
+           !es_lane_is_closed(&lane->reader);
+}
+
 /* NULL: it was given up meanwhile, and nobody needs to know how far it had come. */
 static struct lane_ring *ring_of(struct lanes *lanes, uint64_t ring_id)
 {

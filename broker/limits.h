@@ -12,6 +12,7 @@
 
 #define HEADS_CACHED_MAX 65536u     /* streams whose head is kept in memory */
 #define CATEGORIES_CACHED_MAX 4096u /* categories whose last position is kept */
+#define PRODUCERS_CACHED_MAX 512u   /* named producers whose owner and last number are kept */
 
 #define DESCRIPTORS_MIN 1024u /* open files; fewer would not even do for RocksDB */
 

@@ -9,6 +9,7 @@
  *   requests_read.c       events by stream, position and key; heads, streams
  *   requests_snapshot.c   snapshots
  *   requests_kv.c         keys and values
+ *   requests_producer.c   named producers
  *   requests_admin.c      status, verify
  *   requests_hello.c      hello, receipts and checkpoints
  *   requests_backup.c     backups
@@ -103,8 +104,11 @@ ES_MUST_USE enum es_status request_iterate(struct request_worker *worker, enum s
 
 /* The transaction is in worker->scratch. ES_OK: 'ret_result' holds the answer. */
 ES_MUST_USE enum es_status request_submit(struct request_worker *worker, const void *transaction,
-                                          uint32_t size, uint32_t flags,
+                                          uint32_t size, uint32_t flags, struct es_text producer,
                                           struct es_lane_result *ret_result);
+
+/* A result as it is on the wire. */
+struct es_wire_result request_wire_result(const struct es_lane_result *result);
 
 /* A writer over worker->scratch. */
 ES_MUST_USE enum es_status request_scratch(struct request_worker *worker, struct es_pack *ret_pack);
@@ -142,6 +146,10 @@ enum es_status request_kv_get(struct request_worker *, const struct es_request *
                               struct es_bytes *);
 enum es_status request_kv_list(struct request_worker *, const struct es_request *,
                                struct es_bytes *);
+enum es_status request_producer(struct request_worker *, const struct es_request *,
+                                struct es_bytes *);
+enum es_status request_producers(struct request_worker *, const struct es_request *,
+                                 struct es_bytes *);
 enum es_status request_kv_export(struct request_worker *, const struct es_request *,
                                  struct es_bytes *);
 

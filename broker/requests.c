@@ -10,7 +10,7 @@
 /* The table of verbs: a new one is a line here and a handler beside its siblings. */
 static const struct verb {
     request_handler_fn handle;
-    bool writes; /* the snapshot is taken by the handler, once its write is seen */
+    bool writes; /* it goes through the inbox: the handler takes the snapshot after that */
 } verbs[] = {
     [ES_VERB_HELLO] = {request_hello, false},
     [ES_VERB_APPEND] = {request_append, true},
@@ -29,6 +29,8 @@ static const struct verb {
     [ES_VERB_STATUS] = {request_status, false},
     [ES_VERB_VERIFY] = {request_verify, false},
     [ES_VERB_KV_EXPORT] = {request_kv_export, false},
+    [ES_VERB_PRODUCER] = {request_producer, true},
+    [ES_VERB_PRODUCERS] = {request_producers, false},
     [ES_VERB_BACKUP] = {request_backup, false},
 };
 
@@ -38,9 +40,6 @@ static enum es_status handle(struct request_worker *worker, const struct es_requ
     const struct verb *verb = &verbs[request->verb];
     enum es_status status = ES_OK;
 
-    if (verb->handle == NULL) {
-        return request_say(worker, ES_E_INVALID, "this broker does not answer it");
-    }
     if (!verb->writes) {
         status = reader_begin(worker->reader);
         if (status != ES_OK) {

@@ -5,7 +5,8 @@
 #define APPEND_TIMEOUT_NS UINT64_C(10000000000)
 
 enum es_status request_submit(struct request_worker *worker, const void *transaction, uint32_t size,
-                              uint32_t flags, struct es_lane_result *ret_result)
+                              uint32_t flags, struct es_text producer,
+                              struct es_lane_result *ret_result)
 {
     const struct requests_config *config = worker->config;
     uint64_t timeout_ns =
@@ -21,8 +22,9 @@ enum es_status request_submit(struct request_worker *worker, const void *transac
             (struct es_lane_result){.status = ES_REJECTED, .reason = ES_REASON_TRANSACTION_SIZE};
         return ES_OK;
     }
-    status =
-        inbox_submit(config->inbox, transaction, size, flags, worker->uid, timeout_ns, ret_result);
+    status = inbox_submit(
+        config->inbox, &(struct inbox_transaction){transaction, size, flags, worker->uid, producer},
+        timeout_ns, ret_result);
     switch (status) {
     case ES_OK: break;
     case ES_NOT_SERVING:
@@ -43,7 +45,7 @@ static bool is_given(const uint8_t hash[ES_HASH_SIZE])
     return memcmp(hash, none, ES_HASH_SIZE) != 0;
 }
 
-static struct es_wire_result wire_of(const struct es_lane_result *result)
+struct es_wire_result request_wire_result(const struct es_lane_result *result)
 {
     struct es_wire_result wire = {
         .status = (enum es_status)result->status,
@@ -79,13 +81,20 @@ enum es_status request_append(struct request_worker *worker, const struct es_req
     struct es_wire_result wire;
     struct es_pack pack;
     uint64_t position = 0;
-    enum es_status status = request_submit(worker, append->transaction.data,
-                                           append->transaction.size, append->flags, &result);
+    enum es_status status =
+        request_submit(worker, append->transaction.data, append->transaction.size, append->flags,
+                       append->producer, &result);
 
     if (status != ES_OK) {
         return status;
     }
     position = result.position;
+    if (result.status == ES_E_BUSY) {
+        return request_say(worker, ES_E_BUSY, "a process that is alive owns the producer's name");
+    }
+    if (result.status == ES_E_PERMISSION) {
+        return request_say(worker, ES_E_PERMISSION, "the producer's name is another user's");
+    }
     if (!carries_result(result.status)) {
         return request_say(worker, (enum es_status)result.status, "%s",
                            es_reason_text(result.reason));
@@ -94,7 +103,7 @@ enum es_status request_append(struct request_worker *worker, const struct es_req
     if (reader_begin(worker->reader) == ES_OK) {
         position = request_position(worker);
     }
-    wire = wire_of(&result);
+    wire = request_wire_result(&result);
     es_pack_init(&pack, worker->buffer, worker->buffer_bytes);
     es_reply_begin(&pack, wire.status, position, 1);
     es_result_write(&pack, &wire);

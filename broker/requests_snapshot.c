@@ -62,7 +62,7 @@ static enum es_status submit_operation(struct request_worker *worker,
     if (status != ES_OK) {
         return status;
     }
-    return request_submit(worker, worker->scratch, size, 0, ret_result);
+    return request_submit(worker, worker->scratch, size, 0, es_text_make("", 0), ret_result);
 }
 
 /* Answers with the snapshot as it is stored now. */

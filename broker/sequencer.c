@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/expectation.h"
+#include "broker/producer_rules.h"
 #include "broker/snapshot_rules.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
@@ -28,6 +29,8 @@ struct verdict {
     bool was_broken;            /* the lane's row of ordered records, before this one */
     struct cache_entry *stream; /* whose state the answer tells, where it failed */
     struct cache_entry *key;
+    struct cache_entry *producer; /* NULL: unnamed */
+    bool is_repeat;               /* the answer is that of the first time */
 };
 
 static enum es_status load_revision(struct sequencer *sequencer)
@@ -310,22 +313,86 @@ static bool only_deletes(const struct incoming *incoming)
     return reason == ES_REASON_NONE;
 }
 
+static void judge_order(const struct incoming *incoming, struct verdict *verdict)
+{
+    if (incoming->order_broken != NULL && (incoming->flags & ES_RECORD_ORDERED) != 0) {
+        if ((incoming->flags & ES_RECORD_RESUME) != 0) {
+            *incoming->order_broken = false;
+        } else if (*incoming->order_broken) {
+            refuse(verdict, ES_PREVIOUS_FAILED, ES_REASON_PREVIOUS_FAILED);
+        }
+    }
+}
+
+static void judge_space(const struct sequencer *sequencer, const struct incoming *incoming,
+                        struct verdict *verdict)
+{
+    if (verdict->status == ES_OK && sequencer->no_space && !only_deletes(incoming)) {
+        refuse(verdict, ES_NO_SPACE, ES_REASON_DISK_RESERVE);
+    }
+}
+
+/* The same of one under a name, which has more rules: a repeat is answered, whatever
+ * room there is, by what was said the first time. */
+static enum es_status judge_named(struct sequencer *sequencer, struct batch *batch,
+                                  const struct incoming *incoming,
+                                  struct es_transaction_reader *reader, struct verdict *verdict,
+                                  struct es_lane_result *result)
+{
+    struct producer_verdict named = {.status = ES_OK, .reason = ES_REASON_NONE};
+    enum es_reason reason = ES_REASON_NONE;
+    enum es_status status = producer_rules_judge_owner(sequencer->heads, incoming, &named);
+
+    refuse(verdict, named.status, named.reason);
+    if (status != ES_OK || verdict->status != ES_OK) {
+        return status;
+    }
+    judge_order(incoming, verdict);
+    if (verdict->status != ES_OK) {
+        return ES_OK;
+    }
+    reason = es_transaction_read(reader, incoming->transaction, incoming->transaction_bytes);
+    if (reason != ES_REASON_NONE) {
+        refuse(verdict, ES_REJECTED, reason);
+        return ES_OK;
+    }
+    status =
+        producer_rules_judge_number(sequencer->store, sequencer->heads, incoming, reader, &named);
+    if (status == ES_FULL) {
+        verdict->needs_barrier = true;
+        return ES_OK;
+    }
+    refuse(verdict, named.status, named.reason);
+    if (status != ES_OK || verdict->status != ES_OK) {
+        return status;
+    }
+    verdict->is_repeat = named.is_repeat;
+    if (named.is_repeat) {
+        *result = named.result;
+        return ES_OK;
+    }
+    judge_space(sequencer, incoming, verdict);
+    if (verdict->status == ES_OK) {
+        struct es_text producer =
+            es_text_make((const char *)named.entry->key, named.entry->key_bytes);
+
+        verdict->producer = named.entry;
+        status = batch_begin_named(batch, incoming->uid, producer, reader->producer_sequence,
+                                   named.content_hash);
+        verdict->batch_full = status == ES_FULL;
+    }
+    return status == ES_FULL ? ES_OK : status;
+}
+
 /* What can be said of a transaction before its operations are looked at. */
 static void judge_envelope(const struct sequencer *sequencer, const struct incoming *incoming,
                            struct es_transaction_reader *reader, struct verdict *verdict)
 {
     enum es_reason reason = ES_REASON_NONE;
 
-    if (incoming->order_broken != NULL && (incoming->flags & ES_RECORD_ORDERED) != 0) {
-        if ((incoming->flags & ES_RECORD_RESUME) != 0) {
-            *incoming->order_broken = false;
-        } else if (*incoming->order_broken) {
-            refuse(verdict, ES_PREVIOUS_FAILED, ES_REASON_PREVIOUS_FAILED);
-            return;
-        }
-    }
-    if (sequencer->no_space && !only_deletes(incoming)) {
-        refuse(verdict, ES_NO_SPACE, ES_REASON_DISK_RESERVE);
+    judge_order(incoming, verdict);
+    judge_space(sequencer, incoming, verdict);
+    if (verdict->status != ES_OK) {
         return;
     }
     reason = es_transaction_read(reader, incoming->transaction, incoming->transaction_bytes);
@@ -357,6 +424,31 @@ static void take_back(struct sequencer *sequencer, struct batch *batch,
     }
 }
 
+/* The transaction is in the batch: the number is used, and the answer holds what can
+ * be told again for ever, no less and no more. */
+static void accept_named(struct batch *batch, const struct batch_mark *mark,
+                         const struct incoming *incoming, uint64_t number, struct verdict *verdict,
+                         struct es_lane_result *result)
+{
+    struct producer_state *state = producer_state(verdict->producer);
+
+    if (!state->exists) {
+        state->exists = true;
+        state->owner_uid = incoming->uid;
+    }
+    state->last_number = number;
+    batch_touch_producer(batch, verdict->producer);
+    memset(result, 0, sizeof *result);
+    if (batch->event_count > mark->event_count) {
+        const struct batch_event *event = &batch->events[batch->event_count - 1];
+
+        tell_stream(result, stream_state(batch->runs[event->run_index].stream));
+    }
+    if (batch->kv_count > mark->kv_count) {
+        result->revision = batch->kvs[batch->kv_count - 1].revision;
+    }
+}
+
 static bool is_order_broken(const struct incoming *incoming)
 {
     return incoming->order_broken != NULL && *incoming->order_broken;
@@ -367,18 +459,42 @@ static void answer(struct batch_answer *slot, const struct incoming *incoming,
 {
     slot->lane = incoming->lane;
     slot->submission = incoming->submission;
-    slot->stored = verdict->status == ES_OK;
+    slot->stored = verdict->status == ES_OK && !verdict->is_repeat;
     slot->result = *result;
     slot->result.sequence = incoming->lane_sequence;
     slot->result.status = (int32_t)verdict->status;
     slot->result.reason = (uint32_t)verdict->reason;
-    if (slot->stored) {
+    if (verdict->status == ES_OK) {
         slot->result.operation_index = 0;
     } else if (incoming->order_broken != NULL && (incoming->flags & ES_RECORD_ORDERED) != 0) {
         *incoming->order_broken = true;
     }
     slot->result.order = (verdict->was_broken ? ES_LANE_ORDER_WAS_BROKEN : 0) |
                          (is_order_broken(incoming) ? ES_LANE_ORDER_IS_BROKEN : 0);
+}
+
+/* Judges what comes before the operations, and begins the transaction if it stands. */
+static enum es_status begin(struct sequencer *sequencer, struct batch *batch,
+                            const struct incoming *incoming, struct es_transaction_reader *reader,
+                            struct verdict *verdict, struct es_lane_result *result)
+{
+    enum es_status status = ES_OK;
+
+    if (incoming->producer.size > 0) {
+        return judge_named(sequencer, batch, incoming, reader, verdict, result);
+    }
+    judge_envelope(sequencer, incoming, reader, verdict);
+    if (verdict->status == ES_OK) {
+        status = batch_begin_transaction(batch, incoming->uid);
+        verdict->batch_full = status == ES_FULL;
+    }
+    return status == ES_FULL ? ES_OK : status;
+}
+
+static bool is_to_be_stored(const struct verdict *verdict)
+{
+    return verdict->status == ES_OK && !verdict->is_repeat && !verdict->batch_full &&
+           !verdict->needs_barrier;
 }
 
 enum es_status sequencer_add(struct sequencer *sequencer, struct batch *batch,
@@ -399,26 +515,76 @@ enum es_status sequencer_add(struct sequencer *sequencer, struct batch *batch,
     }
     batch_mark(batch, &mark);
     undo_begin(sequencer->undo);
-    judge_envelope(sequencer, incoming, &reader, &verdict);
-    if (verdict.status == ES_OK) {
-        status = batch_begin_transaction(batch, incoming->uid);
-        verdict.batch_full = status == ES_FULL;
-        status = verdict.batch_full ? ES_OK
-                                    : add_operations(sequencer, batch, &reader, &verdict, &result);
-        if (status != ES_OK) {
-            return status;
-        }
+    status = begin(sequencer, batch, incoming, &reader, &verdict, &result);
+    if (status == ES_OK && is_to_be_stored(&verdict)) {
+        status = add_operations(sequencer, batch, &reader, &verdict, &result);
+    }
+    if (status != ES_OK) {
+        return status;
     }
     if (verdict.batch_full || verdict.status != ES_OK) {
         take_back(sequencer, batch, &mark, &verdict, &result);
         sequencer->last_revision = revision;
+    } else if (verdict.producer != NULL) {
+        accept_named(batch, &mark, incoming, reader.producer_sequence, &verdict, &result);
     }
     if (verdict.needs_barrier || (verdict.batch_full && !verdict.is_first)) {
+        if (incoming->order_broken != NULL) {
+            *incoming->order_broken = verdict.was_broken; /* it will be judged again */
+        }
         return ES_FULL;
     }
     if (verdict.batch_full) {
         refuse(&verdict, ES_REJECTED, ES_REASON_BATCH_LIMIT);
     }
     answer(batch_add_answer(batch), incoming, &result, &verdict);
+    return ES_OK;
+}
+
+enum es_status sequencer_claim(struct sequencer *sequencer, struct batch *batch,
+                               struct es_text producer, uint64_t incarnation, uint32_t uid,
+                               struct submission *submission, uint64_t *ret_last_number)
+{
+    struct cache_entry *entry = NULL;
+    struct producer_state *state = NULL;
+    struct batch_answer *slot = NULL;
+    enum es_status status = heads_producer(sequencer->heads, producer, &entry);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    if (batch->answer_count >= batch->answer_count_max) {
+        return ES_FULL;
+    }
+    status = batch_begin_transaction(batch, uid);
+    if (status == ES_OK) {
+        status = batch_reserve_producer(batch, producer);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    state = producer_state(entry);
+    if (!state->exists) {
+        state->exists = true;
+        state->owner_uid = uid;
+    }
+    state->owner_incarnation = incarnation;
+    batch_touch_producer(batch, entry);
+    slot = batch_add_answer(batch);
+    slot->submission = submission;
+    slot->stored = true;
+    *ret_last_number = state->last_number;
+    return ES_OK;
+}
+
+enum es_status sequencer_note(struct batch *batch, struct submission *submission)
+{
+    struct batch_answer *slot = NULL;
+
+    if (batch->answer_count >= batch->answer_count_max) {
+        return ES_FULL;
+    }
+    slot = batch_add_answer(batch);
+    slot->submission = submission;
     return ES_OK;
 }

@@ -172,6 +172,7 @@ static void make_commit_path(void)
     must(sequencer_new(startup->store, startup->heads, &process.sequencer));
     drain.inbox = process.inbox;
     drain.sequencer = process.sequencer;
+    drain.heads = startup->heads;
     must(drain_new(&drain, &process.drain));
     must(flusher_new(&flusher, &process.flusher));
     scribe.log = startup->log;
@@ -307,8 +308,9 @@ static void attach(void *context)
 {
     struct sim_attach *attach = context;
 
-    attach->status =
-        lanes_attach(process.lanes, attach->uid, attach->pid, 1, "simulated", &attach->attachment);
+    attach->status = lanes_attach(
+        process.lanes, &(struct lanes_applicant){attach->uid, attach->pid, 1, "simulated", false},
+        &attach->attachment);
 }
 
 static void *run_attach(void *context)
@@ -370,9 +372,12 @@ static void *run_submit(void *context)
 {
     struct sim_request *request = context;
 
-    request->status =
-        inbox_submit(process.inbox, request->transaction, request->transaction_bytes,
-                     request->flags, request->uid, request->timeout_ns, &request->result);
+    request->status = inbox_submit(process.inbox,
+                                   &(struct inbox_transaction){.bytes = request->transaction,
+                                                               .size = request->transaction_bytes,
+                                                               .flags = request->flags,
+                                                               .uid = request->uid},
+                                   request->timeout_ns, &request->result);
     request->done(request);
     return NULL;
 }

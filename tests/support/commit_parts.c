@@ -138,6 +138,7 @@ enum es_status commit_parts_open(struct commit_parts *parts)
     drain.lanes = parts->lanes;
     drain.inbox = parts->inbox;
     drain.sequencer = parts->sequencer;
+    drain.heads = startup->heads;
     assert_int_equal(drain_new(&drain, &parts->drain), ES_OK);
     assert_int_equal(flusher_new(&(struct flusher_config){startup->store, startup->log,
                                                           &parts->counters, fail_test},
@@ -228,9 +229,12 @@ void parts_attach(struct commit_parts *parts, struct parts_producer *producer)
     struct es_segment control_segment = ES_SEGMENT_NONE;
 
     producer->flags = 0;
-    assert_int_equal(lanes_attach(parts->lanes, geteuid(), getpid(), process_start_time(getpid()),
-                                  "test", attachment),
-                     ES_OK);
+    assert_int_equal(
+        lanes_attach(parts->lanes,
+                     &(struct lanes_applicant){geteuid(), getpid(), process_start_time(getpid()),
+                                               "test", false},
+                     attachment),
+        ES_OK);
     assert_int_equal(
         es_segment_map(attachment->control_fd, es_control_bytes(), false, &control_segment), ES_OK);
     assert_int_equal(es_control_attach(&control, &control_segment), ES_OK);

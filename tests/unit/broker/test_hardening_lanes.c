@@ -32,7 +32,8 @@ static int teardown(void **state)
 static enum es_status attach_as(struct commit_parts *parts, uint32_t uid,
                                 struct lanes_attachment *ret_attachment)
 {
-    enum es_status status = lanes_attach(parts->lanes, uid, getpid(), 1, "test", ret_attachment);
+    enum es_status status = lanes_attach(
+        parts->lanes, &(struct lanes_applicant){uid, getpid(), 1, "test", false}, ret_attachment);
 
     if (status == ES_OK) {
         close(ret_attachment->control_fd);
