@@ -345,7 +345,11 @@ static enum es_status begin(struct startup *startup, const struct startup_option
         return startup_explain(why, ES_E_IO, "cannot take the mark of a backup from %s: %s",
                                startup->directory.path, strerror(errno));
     }
-    return ES_OK;
+    status = store_begin_merging(startup->store);
+    return status == ES_OK
+               ? ES_OK
+               : startup_explain(why, status, "cannot begin to merge the files of %s: %s",
+                                 startup->directory.store_path, store_why(startup->store));
 }
 
 static bool is_new(const struct startup *startup, const struct startup_options *options)

@@ -311,6 +311,12 @@ enum es_status store_apply(struct store *store, const struct store_batch *batch,
     return store->operations->apply(store, batch, mode);
 }
 
+enum es_status store_begin_merging(struct store *store)
+{
+    return store->operations->begin_merging == NULL ? ES_OK
+                                                    : store->operations->begin_merging(store);
+}
+
 enum es_status store_check_replay(struct store *store, const struct store_batch *batch)
 {
     return store->operations->check_replay == NULL ? ES_OK

@@ -157,6 +157,12 @@ ES_MUST_USE enum es_status store_apply(struct store *store, const struct store_b
                                        enum store_apply_mode mode);
 
 /*
+ * From now on files are merged in the background. Not before the start is over: damage
+ * that merging meets ends all writing, and a start that has begun to write must not fail.
+ */
+ES_MUST_USE enum es_status store_begin_merging(struct store *store);
+
+/*
  * Reads what store_apply() in mode STORE_APPLY_REPLAY would, and gives the answer it
  * would give, without applying; a store opened read-only, too. Batches are checked in
  * order, none left out. ES_E_EXISTS, ES_E_CORRUPT, ES_E_IO: store_why().

@@ -349,6 +349,7 @@ static rocksdb_cache_t *cache_new(uint64_t bytes)
 static const struct store_operations rocks_operations = {
     .free = rocks_free,
     .apply = store_rocks_apply,
+    .begin_merging = store_rocks_begin_merging,
     .check_replay = store_rocks_check_replay,
     .flush_begin = store_rocks_flush_begin,
     .flush_wait = store_rocks_flush_wait,

@@ -56,6 +56,7 @@ static const struct setting family_settings[] = {
     {"arena_block_size", "262144"},
     {"memtable_insert_with_hint_prefix_extractor", "nullptr"},
     {"force_consistency_checks", "true"},
+    {"disable_auto_compactions", "true"}, /* until store_begin_merging() */
     {"level0_file_num_compaction_trigger", "4"},
     {"level0_slowdown_writes_trigger", "64"}, /* merging runs at a low priority: it may lag */
     {"level0_stop_writes_trigger", "128"},

@@ -35,6 +35,7 @@ enum es_status store_rocks_status(struct rocks_store *rocks, char *message);
 /* store_rocksdb_write.c */
 enum es_status store_rocks_apply(struct store *store, const struct store_batch *batch,
                                  enum store_apply_mode mode);
+enum es_status store_rocks_begin_merging(struct store *store);
 enum es_status store_rocks_check_replay(struct store *store, const struct store_batch *batch);
 enum es_status store_rocks_flush_begin(struct store *store);
 enum es_status store_rocks_flush_wait(struct store *store);

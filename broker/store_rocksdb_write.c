@@ -158,6 +158,22 @@ static enum es_status prepare(struct rocks_store *rocks, const struct store_batc
                                  : status;
 }
 
+enum es_status store_rocks_begin_merging(struct store *store)
+{
+    static const char *const name[] = {"disable_auto_compactions"};
+    static const char *const value[] = {"false"};
+    struct rocks_store *rocks = store_rocks_of(store);
+    enum es_status status = ES_OK;
+
+    for (int i = 0; i < STORE_FAMILY_COUNT && status == ES_OK; i++) {
+        char *why = NULL;
+
+        rocksdb_set_options_cf(rocks->db, rocks->families[i], 1, name, value, &why);
+        status = store_rocks_status(rocks, why);
+    }
+    return status;
+}
+
 enum es_status store_rocks_check_replay(struct store *store, const struct store_batch *batch)
 {
     return prepare(store_rocks_of(store), batch, STORE_APPLY_REPLAY);

@@ -4,12 +4,13 @@
  *
  *   corruption --store DIR [--older DIR]... [--class NAME]... [--seed S]
  *              [--count N] [--seconds T] [--jobs J] [--only NUMBER] [--verbose]
+ *              [--blind CHECK]
  *
  * --store is a data directory on a tmpfs without a broker; it is not changed, and
  * the copies are made beside it. --count: so many trials of a class, spread over all
  * it has; without it all, or 1,000 of a class without end. --seconds: at most, for
  * each class. Prints a table; each bad trial with its class and number, which --class
- * and --only repeat. Exit 1 if there was one.
+ * and --only repeat. Exit 1 if there was one. --blind: without this check (blind.h).
  */
 #include <err.h>
 #include <getopt.h>
@@ -23,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/corruption/blind.h"
 #include "tests/corruption/trial.h"
 
 enum {
@@ -195,12 +197,17 @@ static void print_heading(void)
 
 static void parse(struct asked *asked, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"store", required_argument, NULL, 'D'}, {"older", required_argument, NULL, 'o'},
-        {"class", required_argument, NULL, 'c'}, {"seed", required_argument, NULL, 's'},
-        {"count", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 't'},
-        {"jobs", required_argument, NULL, 'j'},  {"only", required_argument, NULL, 'x'},
-        {"verbose", no_argument, NULL, 'v'},     {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"store", required_argument, NULL, 'D'},
+                                            {"older", required_argument, NULL, 'o'},
+                                            {"class", required_argument, NULL, 'c'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {"count", required_argument, NULL, 'n'},
+                                            {"seconds", required_argument, NULL, 't'},
+                                            {"jobs", required_argument, NULL, 'j'},
+                                            {"only", required_argument, NULL, 'x'},
+                                            {"blind", required_argument, NULL, 'b'},
+                                            {"verbose", no_argument, NULL, 'v'},
+                                            {NULL, 0, NULL, 0}};
     int option = 0;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -223,6 +230,11 @@ static void parse(struct asked *asked, int argc, char **argv)
         case 'x':
             asked->only = strtoull(optarg, NULL, 0);
             asked->has_only = true;
+            break;
+        case 'b':
+            if (!blind_choose(optarg)) {
+                errx(EXIT_USAGE, "--blind %s: no such check", optarg);
+            }
             break;
         case 'v': asked->is_verbose = true; break;
         default: exit(EXIT_USAGE);

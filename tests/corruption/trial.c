@@ -41,11 +41,12 @@ static enum es_status start(const char *path, struct counters *counters, struct 
 static enum trial_outcome judge(const struct damage *damage, const struct history *history,
                                 const struct startup *startup, const struct comparison *comparison)
 {
-    if (comparison->wrong > 0) {
-        return TRIAL_WRONG;
-    }
+    /* Its heads and keys are of that time too: that it is an older time is what a receipt tells. */
     if (damage->is_older_directory && startup->end.position < history->event_count) {
         return TRIAL_RECEIPT;
+    }
+    if (comparison->wrong > 0) {
+        return TRIAL_WRONG;
     }
     if (comparison->missing > 0) {
         return TRIAL_SILENT;
