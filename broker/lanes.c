@@ -388,7 +388,11 @@ static enum es_status find_or_make_ring(struct lanes *lanes, uint32_t uid,
     enum es_status status = ES_OK;
 
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
-        if (lanes->rings[i].is_open && lanes->rings[i].uid == uid) {
+        if (lanes->rings[i].is_open && lanes->rings[i].uid == uid &&
+            !lanes_ring_is_gone(&lanes->rings[i])) {
+            /* what another process of this user may have spoilt, or the new one is locked out */
+            es_ring_format(&lanes->rings[i].segment, lanes->rings[i].ring_id,
+                           lanes->identity.geometry.slot_count);
             *ret_ring = &lanes->rings[i];
             return ES_OK;
         }

@@ -50,6 +50,10 @@ static inline void lanes_close_entry(struct lanes *lanes, uint32_t index)
  * batch that has touched it may still be on its way. */
 void lanes_give_up_ring(struct lanes *lanes, struct lane_ring *ring);
 
+/* Its memory was taken away, in part or whole: its lanes are cut off, and the next
+ * producer of its user gets another ring. */
+bool lanes_ring_is_gone(const struct lane_ring *ring);
+
 /* The low byte of an incarnation is the lane's index, so that it can be found. */
 static inline uint32_t incarnation_index(uint64_t incarnation)
 {

@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "broker/lanes_state.h"
 #include "broker/logger.h"
@@ -27,12 +28,23 @@ void lanes_give_up_ring(struct lanes *lanes, struct lane_ring *ring)
     ring->is_open = false;
 }
 
+bool lanes_ring_is_gone(const struct lane_ring *ring)
+{
+    struct stat about;
+
+    return es_fault_was_hit(ring->fault_index) || fstat(ring->segment.fd, &about) != 0 ||
+           about.st_size != (off_t)ring->segment.size;
+}
+
 void lanes_check_faults(struct lanes *lanes)
 {
+    bool is_gone[ES_RING_COUNT_MAX] = {false};
+
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
         struct lane_ring *ring = &lanes->rings[i];
 
-        if (ring->is_open && ring->lane_count == 0 && es_fault_was_hit(ring->fault_index)) {
+        is_gone[i] = ring->is_open && lanes_ring_is_gone(ring);
+        if (is_gone[i] && ring->lane_count == 0) {
             log_warning("the ring of uid %u is given up: its memory was taken away", ring->uid);
             lanes_give_up_ring(lanes, ring);
         }
@@ -41,7 +53,7 @@ void lanes_check_faults(struct lanes *lanes)
         struct lane *lane = &lanes->lanes[i];
 
         if (lane->is_open && lane->reader.evicted_why == NULL &&
-            (es_fault_was_hit(lane->fault_index) || es_fault_was_hit(lane->ring->fault_index))) {
+            (es_fault_was_hit(lane->fault_index) || is_gone[lane->ring->index])) {
             es_lane_evict(&lane->reader, "its memory was taken away");
             lanes_evict(lanes, lane);
         }

@@ -342,13 +342,7 @@ enum es_exit invocation_print(struct json_out *line, enum es_exit exit)
     const enum es_status status = json_out_print(line, stdout);
 
     json_out_deinit(line);
-    if (status == ES_OK) {
-        return exit;
-    }
-    if (status == ES_E_NO_MEMORY) {
-        invocation_error("there is no memory for a line of output: make some free");
-    }
-    return ES_EXIT_IO;
+    return status == ES_OK ? exit : ES_EXIT_IO;
 }
 
 enum es_exit invocation_finish_output(enum es_exit exit)

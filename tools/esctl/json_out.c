@@ -1,5 +1,6 @@
 /* Writes JSON text; see json_out.h. */
 #include "tools/esctl/json_out.h"
+#include "tools/esctl/esctl.h"
 
 #include "shm/codec/hash.h"
 #include "tools/esctl/base64.h"
@@ -260,6 +261,7 @@ void json_out_member_fixed(struct json_out *out, const char *name, double value,
 enum es_status json_out_print(const struct json_out *out, FILE *stream)
 {
     if (out->failed) {
+        invocation_error("there is no memory for a line of output: make some free");
         return ES_E_NO_MEMORY;
     }
     if (fwrite(out->text, 1, out->size, stream) != out->size || fputc('\n', stream) == EOF) {

@@ -63,7 +63,8 @@ void json_out_member_hex(struct json_out *out, const char *name, const uint8_t *
 /* A number with 'digits' digits after the point, for measured values. */
 void json_out_member_fixed(struct json_out *out, const char *name, double value, int digits);
 
-/* Writes the text and a newline. ES_E_IO: the stream's error indicator is set. */
+/* Writes the text and a newline. ES_E_IO: the stream's error indicator is set.
+ * ES_E_NO_MEMORY: for want of it; that is said on stderr. */
 ES_MUST_USE enum es_status json_out_print(const struct json_out *out, FILE *stream);
 
 #endif

@@ -149,6 +149,39 @@ static void users_who_have_gone_leave_their_rings_to_others(void **state)
 
 #define LANES_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* A process of its user spoils the ring, or takes it away while others still have
+ * lanes on it: who comes next is not locked out. */
+static void a_ring_that_was_spoilt_or_taken_away_keeps_nobody_of_its_user_out(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer first;
+    struct parts_producer second;
+    uint32_t ring_index = 0;
+
+    assert_int_equal(es_fault_install(), ES_OK);
+    parts_attach(parts, &first);
+    ring_index = first.attachment.ring_index;
+    memset(first.ring.file, 0xee, 64);
+    parts_attach(parts, &second);
+    assert_int_equal(second.attachment.ring_index, ring_index);
+    assert_int_equal(parts_publish(&second, ORDERS, PARTS_ANY, 1, true), ES_OK);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    parts_detach(&second);
+
+    assert_int_equal(ftruncate(first.attachment.ring_fd, (off_t)first.ring_segment.size / 2), 0);
+    parts_attach(parts, &second);
+    assert_int_not_equal(second.attachment.ring_index, ring_index);
+    assert_int_equal(parts_publish(&second, ORDERS, PARTS_ANY, 1, true), ES_OK);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    lanes_check_faults(parts->lanes);
+    assert_non_null(lanes_lane(parts->lanes, first.attachment.lane_index)->reader.evicted_why);
+    lanes_tidy(parts->lanes);
+    lanes_check_faults(parts->lanes);
+    assert_null(lanes_ring(parts->lanes, ring_index));
+    parts_detach(&second);
+    parts_detach(&first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +189,8 @@ int main(void)
         LANES_TEST(slots_that_are_about_to_be_freed_ask_for_no_batch),
         LANES_TEST(a_closed_lane_is_free_for_the_next_at_once),
         LANES_TEST(users_who_have_gone_leave_their_rings_to_others),
+        cmocka_unit_test_setup_teardown(
+            a_ring_that_was_spoilt_or_taken_away_keeps_nobody_of_its_user_out, setup, teardown),
     };
 
     logger_set_level(LOGGER_ERROR);
