@@ -231,10 +231,18 @@ class Broker:
         self.directory = tempfile.TemporaryDirectory(prefix="es-")
         self.run_dir = os.path.join(self.directory.name, "run")
         os.mkdir(self.run_dir, 0o700)
+        self.options = options
+        self.process = None
+        self.start()
+
+    def start(self):
+        """Again, on the same directories, after the process has ended."""
+        if self.process is not None:
+            self.process.stdout.close()
         program = os.path.join(os.environ["ES_BUILD_DIR"], "bin", "esbroker")
         self.process = subprocess.Popen(
             [program, "--data", os.path.join(self.directory.name, "data"), "--run", self.run_dir,
-             "--durability", "os", *options],
+             "--durability", "os", *self.options],
             stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         assert line.startswith("ready"), line

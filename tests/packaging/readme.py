@@ -1,4 +1,4 @@
-"""README.md is true: its two programs are taken out of it, compiled with every warning, and run
+"""README.md is true: its three programs are taken out of it, compiled with every warning, and run
 against a broker; its commands exist."""
 
 import os
@@ -51,9 +51,9 @@ class Readme(unittest.TestCase):
         self.addCleanup(broker.terminate)
         self.assertTrue(broker.stdout.readline().startswith("ready"))
 
-    def output(self, program):
+    def output(self, *command):
         return subprocess.run(
-            [program], check=True, stdout=subprocess.PIPE, text=True, timeout=STEP_S
+            command, check=True, stdout=subprocess.PIPE, text=True, timeout=STEP_S
         ).stdout
 
     def test_the_producer_and_the_consumer_do_what_they_show(self):
@@ -67,9 +67,20 @@ class Readme(unittest.TestCase):
             "2 prod:main:L0:orders:M1042 placed, 8 bytes\n",
         )
 
+    def test_a_line_is_stored_once_however_often_its_program_is_run(self):
+        once = self.program("once")
+        self.start_broker()
+        for lines in ("a\nb\n", "a\nb\nc\n", "a\nb\nc\n"):
+            told = subprocess.run([once], input=lines, check=True, stdout=subprocess.PIPE,
+                                  text=True, timeout=STEP_S).stdout
+            self.assertEqual(told, f"{lines.count(chr(10))} lines are on disk\n")
+        esctl = os.path.join(BUILD_DIR, "bin/esctl")
+        head = self.output(esctl, "head", "prod:main:L0:lines:M1")
+        self.assertRegex(head, r"sequence +3\n")
+
     def test_without_a_broker_they_say_so(self):
         os.environ["EVENTSPINE_RUN"] = self.directory.name
-        for name in ("producer", "consumer"):
+        for name in ("producer", "consumer", "once"):
             done = subprocess.run(
                 [self.program(name)], check=False, stderr=subprocess.PIPE, text=True, timeout=STEP_S
             )
