@@ -14,17 +14,15 @@ from lib_round import BUILD, SOURCE, Broken, Round
 MUTANT_SECONDS_MAX = 120
 KILLS_BETWEEN_LOOKS = 6
 
-# (mistake, file, text, replacement, probe to kill at)
+# (mistake, file, (text, replacement)..., probe to kill at)
 MUTANTS = [
     ("acknowledges before the log has it", "broker/committer.c",
-     "    stage_results(batch);\n",
-     "    stage_results(batch);\n"
-     "    lanes_acknowledge(committer->config.lanes, &batch->progress);\n", "commit_staged"),
-    ("publishes before the log has it", "broker/committer.c",
-     "    stage_results(batch);\n",
-     "    stage_results(batch);\n    publish(committer, batch);\n", "log_record_written"),
+     (("    stage_results(batch);\n",
+       "    stage_results(batch);\n"
+       "    lanes_acknowledge(committer->config.lanes, &batch->progress);\n"),
+      ("    lanes_acknowledge(lanes, &batch->progress);\n", "")), "commit_staged"),
     ("takes over lanes as the control page has them, a batch too early", "broker/startup.c",
-     "        note_ahead(&startup->ahead, &last);\n", "", "commit_applied"),
+     (("        note_ahead(&startup->ahead, &last);\n", ""),), "commit_applied"),
 ]
 
 
@@ -51,7 +49,7 @@ def plants(seed):
 def build(tree, directory):
     if not (directory / "build.ninja").exists():
         subprocess.run(["cmake", "-S", str(tree), "-B", str(directory), "-G", "Ninja",
-                        "-DES_TESTS=OFF"], check=True, stdout=subprocess.DEVNULL)
+                        "-DES_TESTS=OFF", "-DES_WERROR=OFF"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["cmake", "--build", str(directory), "--target", "esbroker"], check=True,
                    stdout=subprocess.DEVNULL)
     return directory / "bin" / "esbroker"
@@ -85,14 +83,14 @@ def mutants(seed):
     results = []
     tree = root / "tree"
     shutil.copytree(SOURCE, tree, ignore=shutil.ignore_patterns("build", "build-*", ".git"))
-    for mistake, file, text, replacement, probe in MUTANTS:
+    for mistake, file, changes, probe in MUTANTS:
         path = tree / file
         sound = path.read_text(encoding="utf-8")
-        if sound.count(text) != 1:
-            print(f"mutant: {mistake}: its text is not in {file} once")
-            results.append(False)
-            continue
-        path.write_text(sound.replace(text, replacement), encoding="utf-8")
+        broken = sound
+        for text, replacement in changes:
+            assert broken.count(text) == 1, f"{file} has not once: {text}"
+            broken = broken.replace(text, replacement)
+        path.write_text(broken, encoding="utf-8")
         broker = build(tree, root / "build")
         begun = time.monotonic()
         said = is_caught(broker, seed, probe)
