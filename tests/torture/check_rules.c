@@ -315,6 +315,29 @@ static void check_causality(struct torture *torture)
     free(moments);
 }
 
+/* Once a name is taken over, nothing more of the owner before is stored. */
+static void check_takeovers(struct torture *torture)
+{
+    uint64_t last = 0;
+
+    for (uint32_t client = PLAN_TAKER_FIRST; client < PLAN_VISITOR_FIRST; client++) {
+        const struct account *account = &torture->accounts[client];
+        uint64_t before = last;
+
+        for (uint64_t i = 0; i < account->count; i++) {
+            const struct deed *deed = &account->deeds[i];
+
+            if (deed->stored_first != 0 && deed->stored_first <= before) {
+                violation(torture,
+                          "position %" PRIu64 " is of owner %u of a name, and %" PRIu64
+                          " of an owner before",
+                          deed->stored_first, client, before);
+            }
+            last = deed->stored_last > last && deed->stored_first != 0 ? deed->stored_last : last;
+        }
+    }
+}
+
 /* ---- subscribers ------------------------------------------------------------ */
 
 static void check_follower(struct torture *torture, uint32_t index)
@@ -352,6 +375,7 @@ void rules_check(struct torture *torture)
     check_store(torture);
     check_accounts(torture);
     check_causality(torture);
+    check_takeovers(torture);
     for (uint32_t i = 0; i < FOLLOWERS_MAX; i++) {
         if (torture->followers[i].is_open) {
             check_follower(torture, i);

@@ -39,6 +39,7 @@ struct slot {
     bool is_killed;  /* by us */
     bool is_stopped;
     uint32_t probe;
+    char name[16];
 };
 
 struct herd {
@@ -82,6 +83,10 @@ static void be_born(struct herd *herd, struct slot *slot)
     visitor->nth = plan_random(&herd->random) % 2 == 0
                        ? 1
                        : 1 + (uint32_t)(plan_random(&herd->random) % NTH_MAX);
+    if (plan_random(&herd->random) % 4 == 0) { /* who lived in this slot before, had it too */
+        visitor->name = slot->name;
+        visitor->takes_over = plan_random(&herd->random) % 2 == 0;
+    }
     slot->born_ns = now_ns;
     herd->last_born_ns = now_ns;
     slot->is_killed = false;
@@ -213,6 +218,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < SLOTS; i++) {
         snprintf(path, sizeof path, "%s/herd-%d-%u.book", argv[2], i, herd.client_next);
         book_open(path, BOOK_ENTRIES_MAX, &herd.slots[i].book);
+        snprintf(herd.slots[i].name, sizeof herd.slots[i].name, "slot-%d", i);
     }
     while ((!is_stopping && herd.left > 0) || somebody_lives(&herd)) {
         for (int i = 0; i < SLOTS; i++) {

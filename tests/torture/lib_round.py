@@ -19,10 +19,10 @@ PATIENCE_S = 120
 SEGMENT_BYTES = 256 * 1024
 ENTRY = struct.Struct("=IIQQQQQ8siI")  # book.h
 BROKER_DIED, BROKER_READY = 9, 10
-RATE = 1000  # transactions a second of a client that appends through the ring
-ASK_RATE = 400
+RATE = 1500  # transactions a second of a client that appends through the ring
+ASK_RATE = 600
 HERD_FIRST = 64
-TAKER_FIRST = 16
+TAKER_FIRST = 16  # plan.h
 
 
 class Broken(Exception):
@@ -56,6 +56,7 @@ class Round:
         self.followers = []
         self.herd = None
         self.taker = TAKER_FIRST
+        self.is_stopped = False
         self.counts = collections.Counter()
         self.begun = time.monotonic()
 
@@ -153,10 +154,18 @@ class Round:
     def take_over(self):
         """The one before ends by itself, as soon as it is told that it is fenced."""
         if self.taker + 1 < HERD_FIRST:
-            self.clients[f"taken{self.taker}"] = self.clients["taker"]
+            before = self.clients[f"taken{self.taker}"] = self.clients["taker"]
+            if self.random.random() < 0.5:  # it cannot even notice, until it is woken at the end
+                before[0].send_signal(signal.SIGSTOP)
             self.taker += 1
             self.start_client("taker", "appender", self.taker, RATE, "taken", "take")
             self.counts["takeovers"] += 1
+
+    def stop_or_go_on(self):
+        """One that is stopped for long must not be waited for."""
+        self.is_stopped = not self.is_stopped
+        self.clients["free1"][0].send_signal(signal.SIGSTOP if self.is_stopped else signal.SIGCONT)
+        self.counts["stopped for long"] += self.is_stopped
 
     def disturb(self):
         chance = self.random.random()
@@ -164,6 +173,8 @@ class Round:
             self.kill_the_named()
         elif chance < 0.08:
             self.take_over()
+        elif chance < 0.12:
+            self.stop_or_go_on()
 
     @staticmethod
     def can_back_up():
@@ -185,6 +196,7 @@ class Round:
     def end_clients(self, names):
         for name in names:
             self.clients[name][0].terminate()
+            self.clients[name][0].send_signal(signal.SIGCONT)
         for name in names:
             code = self.clients[name][0].wait(PATIENCE_S)
             if code != 0:

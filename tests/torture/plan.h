@@ -18,6 +18,7 @@ enum {
     PLAN_NAME_BYTES = 64,
     PLAN_SHARED_STREAMS = 12,
     PLAN_STREAMS = PLAN_SHARED_STREAMS + 64, /* the shared ones, and one for each resident */
+    PLAN_TAKER_FIRST = 16,                   /* each takes the one name over from the one before */
     PLAN_VISITOR_FIRST = 64,                 /* clients from here on live but a moment */
     PLAN_KEYS = 4,                           /* of each resident */
     PLAN_FILTERS = 3

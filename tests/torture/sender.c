@@ -102,7 +102,7 @@ static enum es_status submit(struct sender *sender, const struct plan *plan, uin
     enum es_status status = ES_OK;
 
     if (sender->is_named) {
-        status = es_producer_set_number(sender->producer, plan->number);
+        status = es_producer_set_number(sender->producer, sender->number_base + plan->number);
     }
     if (status == ES_OK) {
         status = plan->append_count == 1 && !plan->has_key

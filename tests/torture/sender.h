@@ -29,6 +29,7 @@ struct sender {
     struct book *book;
     uint32_t client;
     bool is_named;
+    uint64_t number_base;         /* what a named producer's numbers are counted from */
     uint64_t announced;           /* the number in hand: it is in the book */
     uint64_t expected;            /* of its first stream */
     uint64_t known[PLAN_STREAMS]; /* last sequence heard of, or hoped for */

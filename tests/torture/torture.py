@@ -50,8 +50,10 @@ class Campaign:
             return done >= self.count
         return time.monotonic() - self.begun >= self.seconds
 
-    def begin_round(self, **options):
+    def begin_round(self, with_broker=False, **options):
         self.round = Round(self.random.getrandbits(40), lib_points.PRODUCER, **options)
+        if with_broker:
+            self.round.start_and_wait()
         self.round.start_clients()
 
     def end_round(self, herd_is_counted=False):
@@ -184,8 +186,7 @@ class Campaign:
         done = 0
         while not self.is_over(done):
             batch = min(count - done, 2000)
-            self.begin_round(herd_count=batch, herd_per_second=300)
-            self.round.start_and_wait()
+            self.begin_round(with_broker=True, herd_count=batch, herd_per_second=300)
             until = self.begun + (self.seconds or 0)
             while self.round.herd.poll() is None and (self.count or time.monotonic() < until):
                 if self.round.ends_within(0.1):

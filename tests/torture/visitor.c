@@ -129,6 +129,9 @@ void visitor_live(const struct visitor *visitor)
     static struct sender sender;
     const struct es_connection_options options = {.run_dir = visitor->run_dir,
                                                   .timeout_ns = ATTACH_NS};
+    const struct es_producer_options producer = {.name = visitor->name,
+                                                 .take_over = visitor->takes_over,
+                                                 .allow_gaps = visitor->name != NULL};
     struct es_connection *connection = NULL;
     uint64_t random = visitor->random;
     uint64_t number = 0;
@@ -139,9 +142,11 @@ void visitor_live(const struct visitor *visitor)
         broken(&sender, ES_NOT_FOUND);
     }
     if (es_connection_open(&options, &connection) != ES_OK ||
-        es_producer_open(connection, NULL, &sender.producer) != ES_OK) {
+        es_producer_open(connection, &producer, &sender.producer) != ES_OK) {
         _exit(EXIT_NO_BROKER);
     }
+    sender.is_named = visitor->name != NULL;
+    sender.number_base = es_producer_last_number(sender.producer);
     append_some(&sender, &number, &random);
     end_as_planned(visitor, &sender, &number, &random);
     es_connection_close(connection);

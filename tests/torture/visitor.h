@@ -29,6 +29,8 @@ struct visitor {
     enum visitor_end end;
     const char *probe; /* with VISITOR_KILL_POINT */
     uint32_t nth;
+    const char *name; /* NULL: a producer without one */
+    bool takes_over;
 };
 
 /* Exit code: 0 as planned, 3 no broker, 9 a promise is broken. */
