@@ -330,6 +330,12 @@ const struct log_origin *log_origin(const struct log *log)
     return &log->origin;
 }
 
+void log_rewind(struct log *log, uint64_t batch_number)
+{
+    assert(log->access == DISK_READ_ONLY);
+    log->origin.flushed.batch_number = batch_number;
+}
+
 const char *log_why(const struct log *log)
 {
     return atomic_load(&log->failed) ? log->why : "";

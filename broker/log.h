@@ -104,6 +104,13 @@ struct log_origin {
 
 const struct log_origin *log_origin(const struct log *log);
 
+/*
+ * log_replay() will begin after 'batch_number' in place of the flushed one: for
+ * recovery (recover.h), where RocksDB is older than the log says. The records may be
+ * gone: then it visits none. Such a log is not continued.
+ */
+void log_rewind(struct log *log, uint64_t batch_number);
+
 struct log_record {
     uint64_t batch_number;
     uint64_t durable_batch; /* highest batch known to be synced when this was written */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "broker/apply.h"
+#include "broker/epochs.h"
 #include "shm/codec/commit_record.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
@@ -50,6 +51,38 @@ static bool lacks_means(enum es_status status)
 {
     return status == ES_E_NO_MEMORY || status == ES_E_IO || status == ES_E_LIMIT ||
            status == ES_NO_SPACE || status == ES_E_PERMISSION;
+}
+
+/*
+ * A control page is a witness of its own epoch. One of an earlier epoch of this store
+ * knows of what was given up since; a backup is older than the page by intent. One of
+ * an epoch that the store has never had tells that these files are not the newest.
+ */
+static enum es_status check_control_page(struct checking *checking)
+{
+    const uint64_t page_epoch = checking->remains->identity.epoch;
+    struct es_epochs epochs;
+    uint64_t end = 0;
+    enum es_status status = ES_OK;
+
+    if (!checking->remains->is_witness || page_epoch == checking->finding->epoch) {
+        return ES_OK;
+    }
+    if (!data_directory_has(checking->directory, DATA_BACKUP_NAME)) {
+        status = epochs_load(checking->store, NULL, &epochs);
+        if (status == ES_OK) {
+            status = epochs_find_end(&epochs, page_epoch, 0, &end);
+        }
+    }
+    if (status == ES_OK) {
+        memset(checking->remains, 0, sizeof *checking->remains);
+        return ES_OK;
+    }
+    return startup_explain(checking->why, ES_E_CORRUPT,
+                           "in this run directory a broker has served a history of this store "
+                           "(epoch %016" PRIx64 ") that %s knows nothing of: put the newer files "
+                           "back, or name another run directory; nothing was changed",
+                           page_epoch, checking->directory->path);
 }
 
 static enum es_status point_of_commit(struct store_slice value, struct history_point *point)
@@ -385,6 +418,9 @@ enum es_status startup_check(struct data_directory *directory,
                                  "cannot open what a former broker left in shared memory: %s; "
                                  "start again when there are memory and descriptors",
                                  strerror(errno));
+    }
+    if (status == ES_OK) {
+        status = check_control_page(&checking);
     }
     if (status == ES_OK) {
         status = check_history(&checking, counters);

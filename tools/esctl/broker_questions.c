@@ -1,6 +1,7 @@
 /* Questions that only esctl asks; see broker_questions.h. */
 #include "tools/esctl/broker_questions.h"
 
+#include "libclient/heads.h"
 #include "libclient/question.h"
 
 #include <string.h>
@@ -194,5 +195,27 @@ enum es_status ask_verification(struct es_connection *connection, damage_visitor
     }
     es_question_release(question);
     *ret_result = verifying.so_far;
+    return status;
+}
+
+/* ---------------------------------------------------------------- backup -- */
+
+enum es_status ask_backup(struct es_connection *connection, const char *path,
+                          struct es_store_head *ret_head)
+{
+    const struct es_request request = {.verb = ES_VERB_BACKUP, .as.backup = es_text_of(path)};
+    struct es_question *question = NULL;
+    struct es_answer answer = {0};
+
+    enum es_status status = es_question_acquire(connection, &question);
+    if (status != ES_OK) {
+        return status;
+    }
+    status = es_question_ask(question, &request, 0, false, &answer);
+    if (status == ES_OK) {
+        status = es_store_head_of(connection, &answer, ret_head);
+        es_answer_free(&answer);
+    }
+    es_question_release(question);
     return status;
 }

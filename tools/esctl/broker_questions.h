@@ -1,6 +1,6 @@
 /*
- * Two questions that only esctl asks, and that the public library therefore does
- * not have: all keys of family kv (verb 17), and a verification (verb 16). They go
+ * Questions that only esctl asks, and that the public library therefore does not
+ * have: all keys of family kv (verb 17), a verification (16), a backup (20). They go
  * through the library's own question.h; docs/protocol.md describes them.
  *
  * Texts end with a zero and last, as the bytes do, until the callback returns.
@@ -43,5 +43,10 @@ typedef bool verification_watcher(void *context, const struct verification *so_f
 ES_MUST_USE enum es_status ask_verification(struct es_connection *connection, damage_visitor *found,
                                             verification_watcher *watch, void *context,
                                             struct verification *ret_result);
+
+/* A backup of the running store into the directory 'path' (verb 20): where it ends.
+ * ES_E_EXISTS, ES_E_PERMISSION, ES_E_BUSY, ES_NO_SPACE: in the broker's words. */
+ES_MUST_USE enum es_status ask_backup(struct es_connection *connection, const char *path,
+                                      struct es_store_head *ret_head);
 
 #endif

@@ -128,6 +128,9 @@ enum es_exit verb_kv_get(struct invocation *invocation);
 enum es_exit verb_kv_delete(struct invocation *invocation);
 enum es_exit verb_kv_list(struct invocation *invocation);
 enum es_exit verb_verify(struct invocation *invocation);
+enum es_exit verb_backup(struct invocation *invocation);
+enum es_exit verb_restore(struct invocation *invocation);
+enum es_exit verb_recover(struct invocation *invocation);
 enum es_exit verb_status(struct invocation *invocation);
 enum es_exit verb_inspect(struct invocation *invocation);
 

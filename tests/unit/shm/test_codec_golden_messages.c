@@ -182,7 +182,8 @@ static void expect_request(const char *name, const struct es_request *request)
 static void requests_about_events_are_as_kept(void **state)
 {
     struct es_text orders = es_text_of(SAMPLE_ORDERS);
-    struct es_request request = {.verb = ES_VERB_HELLO, .as.hello.client_name = es_text_of("example")};
+    struct es_request request = {.verb = ES_VERB_HELLO,
+                                 .as.hello.client_name = es_text_of("example")};
     uint8_t transaction[256];
     struct es_key key;
 

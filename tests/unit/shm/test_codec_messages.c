@@ -22,93 +22,93 @@
 
 static uint8_t bytes[8192];
 
+static const struct {
+    const char *request;
+    enum es_status status;
+    enum es_reason reason;
+} request_cases[] = {
+    {"[1 1 'name']", ES_OK, ES_REASON_NONE},
+    {"[1 1 '']", ES_OK, ES_REASON_NONE},
+    {"[1 1 'a\x01']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 1 '\xFF']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 1 '" T64 T64 T64 T64 "']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 1 'name' 1]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 1 'name' ~]", ES_OK, ES_REASON_NONE},
+    {"[1 1 'name' ~ ~]", ES_OK, ES_REASON_NONE},
+    {"[1 1 'name' b1184 [b16 1 2]]", ES_OK, ES_REASON_NONE},
+    {"[1 1 'name' b0]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 1 'name' b1185]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 1 'name' ~ [b15 1 2]]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 1 'name' ~ [b16 1]]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 1 'name' ~ [b16 1 2 3]]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 1 'name' ~ ~ ~]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 20 '/a/b']", ES_OK, ES_REASON_NONE},
+    {"[1 20 'a/b']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 20 '/']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 20 '/a\nb']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 1]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 1 7]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"'text'", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[2 1 'name']", ES_E_VERSION, ES_REASON_VERSION},
+    {"[2]", ES_E_VERSION, ES_REASON_VERSION},
+    {"[1 0]", ES_E_INVALID, ES_REASON_REQUEST_UNKNOWN},
+    {"[1 21]", ES_E_INVALID, ES_REASON_REQUEST_UNKNOWN},
+    {"[1 4294967297 'name']", ES_E_INVALID, ES_REASON_REQUEST_UNKNOWN},
+    {"[1 -1]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 2 b9 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 2 b9 9]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 2 'x' 0]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 2 b9 0 'name']", ES_OK, ES_REASON_NONE},
+    {"[1 2 b9 0 '']", ES_E_INVALID, ES_REASON_NAME_EMPTY},
+    {"[1 2 b9 0 ~]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 2 b9 0 'name' 1]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 3 'x' 0 1 true]", ES_E_INVALID, ES_REASON_STREAM_FORM},
+    {"[1 3 " S " 0 0 true]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 3 " S " 0 65537 true]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 3 " S " -1 1 true]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 3 " S " 0 1 1]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 4 0 1 '']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 4 0 1 '\xC3']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 4 0 1 'prod*']", ES_OK, ES_REASON_NONE},
+    {"[1 5 b1315 '' 1]", ES_OK, ES_REASON_NONE},
+    {"[1 5 b1316 '' 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 5 b0 '" T1040 "' 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 6 'p:m:L00:d:M1']", ES_E_INVALID, ES_REASON_STREAM_LEVEL},
+    {"[1 9 " S " 1 0 '' 0 b0]", ES_E_INVALID, ES_REASON_SEQUENCE},
+    {"[1 9 " S " 9223372036854775808 1 '' 0 b0]", ES_E_INVALID, ES_REASON_TICK},
+    {"[1 9 " S " 1 1 'a:b' 0 b0]", ES_E_INVALID, ES_REASON_NAME_COLON},
+    {"[1 9 " S " 1 1 ~ 0 b0]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 10 " S " ~ ~]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 12 " S " ~ '$p']", ES_E_INVALID, ES_REASON_NAME_RESERVED},
+    {"[1 13 2 'ns' 'k']", ES_E_INVALID, ES_REASON_FAMILY},
+    {"[1 13 0 '' 'k']", ES_E_INVALID, ES_REASON_NAME_EMPTY},
+    {"[1 13 0 'ns' '']", ES_E_INVALID, ES_REASON_KEY_SIZE},
+    {"[1 13 0 'ns' 'a\nb']", ES_E_INVALID, ES_REASON_KEY_TEXT},
+    {"[1 14 0 'ns' '" T1040 "' 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 16 b0 0]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 16 b0 60001]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 16 b1401 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+    {"[1 17 b0 -1]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 18 'name' 0]", ES_OK, ES_REASON_NONE},
+    {"[1 18 'a:b' 0]", ES_E_INVALID, ES_REASON_NAME_COLON},
+    {"[1 18 'name' -1]", ES_E_INVALID, ES_REASON_MALFORMED},
+    {"[1 19 '' 1]", ES_OK, ES_REASON_NONE},
+    {"[1 19 '' 0]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
+};
+
 static void requests_that_break_a_rule_are_refused_with_it(void **state)
 {
-    static const struct {
-        const char *request;
-        enum es_status status;
-        enum es_reason reason;
-    } cases[] = {
-        {"[1 1 'name']", ES_OK, ES_REASON_NONE},
-        {"[1 1 '']", ES_OK, ES_REASON_NONE},
-        {"[1 1 'a\x01']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 1 '\xFF']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 1 '" T64 T64 T64 T64 "']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 1 'name' 1]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 1 'name' ~]", ES_OK, ES_REASON_NONE},
-        {"[1 1 'name' ~ ~]", ES_OK, ES_REASON_NONE},
-        {"[1 1 'name' b1184 [b16 1 2]]", ES_OK, ES_REASON_NONE},
-        {"[1 1 'name' b0]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 1 'name' b1185]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 1 'name' ~ [b15 1 2]]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 1 'name' ~ [b16 1]]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 1 'name' ~ [b16 1 2 3]]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 1 'name' ~ ~ ~]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 20 '/a/b']", ES_OK, ES_REASON_NONE},
-        {"[1 20 'a/b']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 20 '/']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 20 '/a\nb']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 1]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 1 7]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"'text'", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[2 1 'name']", ES_E_VERSION, ES_REASON_VERSION},
-        {"[2]", ES_E_VERSION, ES_REASON_VERSION},
-        {"[1 0]", ES_E_INVALID, ES_REASON_REQUEST_UNKNOWN},
-        {"[1 21]", ES_E_INVALID, ES_REASON_REQUEST_UNKNOWN},
-        {"[1 4294967297 'name']", ES_E_INVALID, ES_REASON_REQUEST_UNKNOWN},
-        {"[1 -1]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 2 b9 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 2 b9 9]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 2 'x' 0]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 2 b9 0 'name']", ES_OK, ES_REASON_NONE},
-        {"[1 2 b9 0 '']", ES_E_INVALID, ES_REASON_NAME_EMPTY},
-        {"[1 2 b9 0 ~]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 2 b9 0 'name' 1]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 3 'x' 0 1 true]", ES_E_INVALID, ES_REASON_STREAM_FORM},
-        {"[1 3 " S " 0 0 true]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 3 " S " 0 65537 true]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 3 " S " -1 1 true]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 3 " S " 0 1 1]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 4 0 1 '']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 4 0 1 '\xC3']", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 4 0 1 'prod*']", ES_OK, ES_REASON_NONE},
-        {"[1 5 b1315 '' 1]", ES_OK, ES_REASON_NONE},
-        {"[1 5 b1316 '' 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 5 b0 '" T1040 "' 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 6 'p:m:L00:d:M1']", ES_E_INVALID, ES_REASON_STREAM_LEVEL},
-        {"[1 9 " S " 1 0 '' 0 b0]", ES_E_INVALID, ES_REASON_SEQUENCE},
-        {"[1 9 " S " 9223372036854775808 1 '' 0 b0]", ES_E_INVALID, ES_REASON_TICK},
-        {"[1 9 " S " 1 1 'a:b' 0 b0]", ES_E_INVALID, ES_REASON_NAME_COLON},
-        {"[1 9 " S " 1 1 ~ 0 b0]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 10 " S " ~ ~]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 12 " S " ~ '$p']", ES_E_INVALID, ES_REASON_NAME_RESERVED},
-        {"[1 13 2 'ns' 'k']", ES_E_INVALID, ES_REASON_FAMILY},
-        {"[1 13 0 '' 'k']", ES_E_INVALID, ES_REASON_NAME_EMPTY},
-        {"[1 13 0 'ns' '']", ES_E_INVALID, ES_REASON_KEY_SIZE},
-        {"[1 13 0 'ns' 'a\nb']", ES_E_INVALID, ES_REASON_KEY_TEXT},
-        {"[1 14 0 'ns' '" T1040 "' 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 16 b0 0]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 16 b0 60001]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 16 b1401 1]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-        {"[1 17 b0 -1]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 18 'name' 0]", ES_OK, ES_REASON_NONE},
-        {"[1 18 'a:b' 0]", ES_E_INVALID, ES_REASON_NAME_COLON},
-        {"[1 18 'name' -1]", ES_E_INVALID, ES_REASON_MALFORMED},
-        {"[1 19 '' 1]", ES_OK, ES_REASON_NONE},
-        {"[1 19 '' 0]", ES_E_INVALID, ES_REASON_REQUEST_ARGUMENT},
-    };
-
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        uint32_t size = notation_write(cases[i].request, bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof request_cases / sizeof request_cases[0]; i++) {
+        uint32_t size = notation_write(request_cases[i].request, bytes, sizeof bytes);
         enum es_reason reason = ES_REASON_NONE;
         struct es_request request;
         enum es_status status = es_request_decode(es_bytes_make(bytes, size), &request, &reason);
 
-        if (status != cases[i].status || reason != cases[i].reason) {
-            fail_msg("%s: %s, %s", cases[i].request, es_status_text(status),
+        if (status != request_cases[i].status || reason != request_cases[i].reason) {
+            fail_msg("%s: %s, %s", request_cases[i].request, es_status_text(status),
                      es_reason_text((uint32_t)reason));
         }
     }
