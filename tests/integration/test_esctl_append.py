@@ -22,6 +22,7 @@ class Append(Case):
     def test_the_answer_and_the_hash(self):
         first = self.append(STREAM, "placed", '{"items":3}', "--tick", "7")
         wanted = lib_protocol.event_hash(STREAM, 7, "placed", b"\x81\xa5items\x03", b"")
+        self.assertRegex(first.pop("receipt"), r"\A[A-Za-z0-9+/]+=*\Z")
         self.assertEqual(first, {"status": "ok", "stream": STREAM, "sequence": 1, "position": 1,
                                  "hash": wanted.hex()})
         second = self.append(STREAM, "paid", "[]", "--tick", "3")
