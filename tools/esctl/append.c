@@ -362,7 +362,8 @@ static enum es_exit send(struct invocation *invocation, const struct append_opti
     const uint64_t last_number = es_producer_last_number(producer);
     status = append(invocation, given, request, producer, &outcome);
     if (status == ES_OK) {
-        exit = tell_stored(invocation, given, &outcome.receipt, given->number <= last_number);
+        exit = tell_stored(invocation, given, &outcome.receipt,
+                           given->number != 0 && given->number <= last_number);
         if (exit == ES_EXIT_OK && given->receipt_out != NULL) {
             exit = receipt_file_write(given->receipt_out, &outcome.receipt, invocation->words[0]);
         }
