@@ -151,6 +151,9 @@ int main(int argc, char **argv)
         return 70;
     }
     open_producer(&sender, connection, argc > 6 ? argv[6] : NULL, argc > 7);
+    if (book.count == 0) { /* a name may have had others before */
+        sender.number_base = es_producer_last_number(sender.producer);
+    }
     last = sender.is_named ? make_up(&sender) : 0;
     begun_ns = book_now_ns();
     for (uint64_t number = last + 1; !is_stopping; number++) {

@@ -32,6 +32,7 @@ struct deed {
     uint32_t commit_number;
     bool is_not_sent;
     bool is_repeated; /* a repeat was answered otherwise than the first time */
+    uint32_t repeat_count;
     uint32_t stored_count;
     uint64_t stored_first; /* position; 0: it is not in the store */
     uint64_t stored_last;

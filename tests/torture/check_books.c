@@ -70,6 +70,7 @@ static void note_repeat(struct torture *torture, const struct book_entry *entry)
 {
     struct deed *deed = deed_make(torture, entry->client, entry->number);
 
+    deed->repeat_count++;
     if (deed->status != entry->status || deed->position != entry->position ||
         deed->sequence != entry->sequence || deed->revision != entry->revision ||
         deed->commit_number != entry->commit_number ||

@@ -6,6 +6,7 @@
 
 #include <eventspine.h>
 
+#include "shm/codec/reason.h"
 #include "tests/torture/check.h"
 
 enum {
@@ -165,6 +166,11 @@ static void check_deed(struct torture *torture, uint32_t client, uint64_t number
     }
     if (deed->done_ns != 0 && deed->status == ES_OK) {
         check_receipt(torture, client, number, &plan, deed);
+    }
+    if (deed->done_ns != 0 && deed->status == ES_REJECTED &&
+        deed->commit_number == ES_REASON_PRODUCER_CONTENT) {
+        violation(torture, "number %" PRIu64 " of client %u: another owner has used it", number,
+                  client);
     }
     if (deed->is_repeated) {
         violation(torture, "number %" PRIu64 " of client %u was answered otherwise when repeated",
@@ -458,6 +464,7 @@ void rules_report(struct torture *torture)
     uint64_t refused = 0;
     uint64_t unknown = 0;
     uint64_t over_death = 0;
+    uint64_t repeats = 0;
     size_t seen = 0;
 
     qsort(torture->broker_deaths, torture->broker_death_count, sizeof(uint64_t), compare);
@@ -471,6 +478,7 @@ void rules_report(struct torture *torture)
             refused += deed->done_ns != 0 && deed->status > ES_OK;
             unknown += deed->sent_ns != 0 && !deed->is_not_sent &&
                        (deed->done_ns == 0 || deed->status < ES_OK);
+            repeats += deed->repeat_count;
             over_death += is_ok && saw_death(torture, deed);
         }
     }
@@ -478,7 +486,7 @@ void rules_report(struct torture *torture)
         seen += torture->followers[i].seen.count;
     }
     printf("events %zu\nsent %" PRIu64 "\nok %" PRIu64 "\nrefused %" PRIu64 "\nunknown %" PRIu64
-           "\nok_over_a_broker_death %" PRIu64 "\nseen %zu\n",
-           torture->stored.count, sent, ok, refused, unknown, over_death, seen);
+           "\nok_over_a_broker_death %" PRIu64 "\nrepeats %" PRIu64 "\nseen %zu\n",
+           torture->stored.count, sent, ok, refused, unknown, over_death, repeats, seen);
     report_gaps(torture);
 }

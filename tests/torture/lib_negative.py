@@ -21,6 +21,12 @@ MUTANTS = [
        "    stage_results(batch);\n"
        "    lanes_acknowledge(committer->config.lanes, &batch->progress);\n"),
       ("    lanes_acknowledge(lanes, &batch->progress);\n", "")), "commit_staged"),
+    ("stores a number of a name that is stored already", "broker/producer_rules.c",
+     (("    if (number <= last) {\n", "    if (number <= last && number == 0) {\n"),),
+     "commit_acknowledged"),
+    ("does not fence a name's earlier owner", "broker/producer_rules.c",
+     (("state->owner_incarnation != incoming->incarnation", "state->owner_incarnation == 0"),),
+     "attach_entry_set"),
     ("takes over lanes as the control page has them, a batch too early", "broker/startup.c",
      (("        note_ahead(&startup->ahead, &last);\n", ""),), "commit_applied"),
 ]
@@ -66,7 +72,9 @@ def is_caught(broker, seed, probe):
             one.start_clients()
             for _ in range(KILLS_BETWEEN_LOOKS):
                 one.start_broker((probe, source.choice((5, 20, 50))))
+                one.kill_the_named()
                 if one.wait_ready():
+                    one.take_over(stops=False)
                     one.ends_within(1)
                 one.reap(9)
                 counts["kills"] += 1

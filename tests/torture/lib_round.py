@@ -151,11 +151,11 @@ class Round:
         self.clients["named"] = (subprocess.Popen(command, stderr=self.errors), command)
         self.counts["named killed"] += 1
 
-    def take_over(self):
+    def take_over(self, stops=True):
         """The one before ends by itself, as soon as it is told that it is fenced."""
         if self.taker + 1 < HERD_FIRST:
             before = self.clients[f"taken{self.taker}"] = self.clients["taker"]
-            if self.random.random() < 0.5:  # it cannot even notice, until it is woken at the end
+            if stops and self.random.random() < 0.5:  # it cannot even notice, until it is woken at the end
                 before[0].send_signal(signal.SIGSTOP)
             self.taker += 1
             self.start_client("taker", "appender", self.taker, RATE, "taken", "take")
