@@ -355,6 +355,9 @@ static enum es_status check_contents(struct verify *verify, const struct es_comm
     if (status == ES_OK) {
         status = flush_events(verify);
     }
+    if (status == ES_OK) {
+        status = verify_numbers(verify, view);
+    }
     es_events_hash_end(&verify->events_hash, events_hash);
     if (status == ES_OK && verify->events_known &&
         memcmp(events_hash, view->events_hash, ES_HASH_SIZE) != 0) {

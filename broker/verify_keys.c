@@ -206,40 +206,7 @@ enum es_status verify_truth_end(struct verify *verify)
     return ES_OK;
 }
 
-/* ---- producers and consumers ---- */
-
-enum es_status verify_producers_entry(struct verify *verify, struct es_bytes key,
-                                      struct es_bytes value)
-{
-    struct es_producer_value entry;
-    struct es_text producer;
-    struct es_key commit = {.size = ES_COMMIT_KEY_SIZE};
-    uint64_t sequence = 0;
-    const char *flaw = NULL;
-    enum es_status status = ES_OK;
-
-    if (es_key_producer_parse(key, &producer, &sequence) != ES_OK) {
-        verify_report(verify, ES_FINDING_EXTRA, no_stream, 0, 0,
-                      "a key of the family producers is malformed");
-        return ES_OK;
-    }
-    if (sequence == 0) {
-        flaw = es_producer_value_decode(value.data, value.size, &entry) == ES_OK
-                   ? NULL
-                   : "the entry is malformed";
-    } else if (value.size != ES_COMMIT_KEY_SIZE) {
-        flaw = "the receipt is malformed";
-    } else {
-        memcpy(commit.bytes, value.data, value.size);
-        status = verify_get(verify, STORE_COMMITS, &commit);
-        flaw = status == ES_NOT_FOUND ? "the receipt names a commit that is not there" : NULL;
-    }
-    if (flaw != NULL) {
-        verify_report(verify, ES_FINDING_PRODUCER, no_stream, sequence, 0, "producer %.*s: %s",
-                      (int)producer.size, producer.data, flaw);
-    }
-    return status == ES_NOT_FOUND || status == ES_E_CORRUPT ? ES_OK : status;
-}
+/* ---- consumers ---- */
 
 enum es_status verify_consumers_entry(struct verify *verify, struct es_bytes key,
                                       struct es_bytes value)

@@ -142,6 +142,10 @@ void verify_history_deinit(struct verify_history *history);
 ES_MUST_USE enum es_status verify_history_note(struct verify *verify, const struct es_commit_kv *kv,
                                                const struct es_commit_view *commit);
 
+/* Each number of a named producer in the commit leads back to it (verify_producers.c). */
+ES_MUST_USE enum es_status verify_numbers(struct verify *verify,
+                                          const struct es_commit_view *commit);
+
 /* NULL if the event 'sequence' of 'stream' is at 'position', as the commit there says. */
 const char *verify_place_flaw(struct verify *verify, struct es_text stream, uint64_t sequence,
                               uint64_t position);

@@ -10,8 +10,26 @@
 
 #include "shm/codec/kv_value.h"
 #include "shm/codec/store_key.h"
+#include "shm/codec/store_value.h"
 
 #define NAME_SPACE "settings"
+
+/* The history that fixture_commit() writes. */
+static void write_epochs(struct sequencer_fixture *f)
+{
+    const struct es_epochs epochs = {.count = 1, .entries = {{7, 1}}};
+    uint8_t value[ES_STORE_VALUE_SIZE_MAX];
+    uint32_t size = 0;
+    struct es_key key;
+
+    es_key_epochs(&key);
+    assert_int_equal(es_epochs_encode(&epochs, value, sizeof value, &size), ES_OK);
+    assert_int_equal(store_batch_put(f->writes, STORE_DEFAULT,
+                                     (struct store_slice){key.bytes, key.size},
+                                     (struct store_slice){value, size}),
+                     ES_OK);
+    assert_int_equal(store_apply(f->store, f->writes, STORE_APPLY_LIVE), ES_OK);
+}
 
 struct sequencer_fixture *sequencer_fixture_new(uint32_t stream_count_max, uint64_t body_bytes_max)
 {
@@ -23,6 +41,8 @@ struct sequencer_fixture *sequencer_fixture_new(uint32_t stream_count_max, uint6
     assert_int_equal(sequencer_new(f->store, f->heads, &f->sequencer), ES_OK);
     assert_int_equal(batch_new(body_bytes_max, &f->batch), ES_OK);
     assert_int_equal(store_batch_new(&f->writes), ES_OK);
+    f->uid = 1000;
+    write_epochs(f);
     batch_begin(f->batch, 1, 1, f->end.store_hash);
     return f;
 }
@@ -52,7 +72,7 @@ int sequencer_fixture_teardown(void **state)
 void tx_begin(struct sequencer_fixture *f, uint32_t operation_count)
 {
     es_pack_init(&f->pack, f->bytes, sizeof f->bytes);
-    es_transaction_write_begin(&f->pack, 0, operation_count);
+    es_transaction_write_begin(&f->pack, f->number, operation_count);
 }
 
 static struct es_expected expected_of(int64_t expected)
@@ -150,8 +170,13 @@ void tx_snapshot_delete(struct sequencer_fixture *f, const char *stream)
 enum es_status tx_add(struct sequencer_fixture *f, uint32_t flags,
                       const struct es_lane_result **ret_result)
 {
-    struct incoming incoming = {
-        .transaction = f->bytes, .flags = flags, .uid = 1000, .order_broken = &f->order_broken};
+    struct incoming incoming = {.transaction = f->bytes,
+                                .flags = flags,
+                                .uid = f->uid,
+                                .order_broken = &f->order_broken,
+                                .producer = es_text_of(f->producer != NULL ? f->producer : ""),
+                                .incarnation = f->incarnation,
+                                .owner_lives = f->owner_lives};
     enum es_status status = ES_OK;
 
     assert_int_equal(es_pack_finish(&f->pack, &incoming.transaction_bytes), ES_OK);

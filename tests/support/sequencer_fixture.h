@@ -21,6 +21,12 @@ struct sequencer_fixture {
     struct es_pack pack; /* of the transaction being written */
     uint8_t bytes[64 * 1024];
     bool order_broken;
+    /* Under which name the next transactions come; NULL: none. */
+    const char *producer;
+    uint64_t number;
+    uint64_t incarnation; /* 0: by request */
+    uint32_t uid;         /* 1000 unless the test says otherwise */
+    bool owner_lives;
 };
 
 /* With room for 'stream_count_max' heads; ends the test on failure. */

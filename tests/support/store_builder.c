@@ -112,6 +112,7 @@ void store_builder_send(struct store_builder *builder, const void *bytes, uint32
         .transaction_bytes = size,
         .uid = UID,
         .submission = &nobody,
+        .producer = builder->producer,
     };
     enum es_status status = sequencer_add(builder->sequencer, builder->batch, &incoming);
 
@@ -121,6 +122,29 @@ void store_builder_send(struct store_builder *builder, const void *bytes, uint32
     }
     assert_int_equal(status, ES_OK);
     builder->result = builder->batch->answers[builder->batch->answer_count - 1].result;
+}
+
+void store_builder_named(struct store_builder *builder, const char *producer, uint64_t number,
+                         const char *stream)
+{
+    const struct es_operation operation = {
+        .kind = ES_OPERATION_APPEND,
+        .as.append = {.stream = es_text_of(stream), .event_count = 1},
+    };
+    const struct es_append_event event = {.type = es_text_of("happened"),
+                                          .payload = es_bytes_make("\0\0\0\0", 4)};
+    struct es_pack pack;
+    uint32_t size = 0;
+
+    es_pack_init(&pack, builder->transaction, TRANSACTION_BYTES_MAX);
+    es_transaction_write_begin(&pack, number, 1);
+    es_transaction_write_operation(&pack, &operation);
+    es_transaction_write_event(&pack, &event);
+    assert_int_equal(es_pack_finish(&pack, &size), ES_OK);
+    builder->producer = es_text_of(producer);
+    store_builder_send(builder, builder->transaction, size);
+    builder->producer = es_text_of("");
+    assert_int_equal(builder->result.status, ES_OK);
 }
 
 static void send_operation(struct store_builder *builder, const struct es_operation *operation)

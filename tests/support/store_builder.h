@@ -28,6 +28,7 @@ struct store_builder {
     uint8_t store_hash[ES_HASH_SIZE];
     uint8_t store_id[ES_STORE_ID_SIZE];
     uint8_t *transaction;
+    struct es_text producer;      /* under whose name transactions are sent; size 0: none */
     struct es_lane_result result; /* of the transaction sent last; whole once it is committed */
 };
 
@@ -47,6 +48,10 @@ void store_builder_delete(struct store_builder *builder, enum es_kv_family famil
                           const char *name_space, const char *key);
 void store_builder_snapshot(struct store_builder *builder, const char *stream, uint64_t tick,
                             uint64_t sequence, const char *projection, const char *state);
+
+/* One event of zeros under a number of a named producer, as a request sends it. */
+void store_builder_named(struct store_builder *builder, const char *producer, uint64_t number,
+                         const char *stream);
 
 /* Makes what was sent one commit of the store. */
 void store_builder_commit(struct store_builder *builder);
