@@ -129,8 +129,9 @@ static enum es_status send_request(const struct es_connection *connection,
     return send(fd, bytes, size, MSG_NOSIGNAL) == (ssize_t)size ? ES_OK : hung_up(connection);
 }
 
-static enum es_status receive_grant(struct es_connection *connection, int fd, int64_t deadline_ns,
-                                    struct grant *grant)
+/* The answer has come, or the end of the connection. */
+static enum es_status take_grant(const struct es_connection *connection, int fd,
+                                 struct grant *grant)
 {
     uint8_t bytes[ES_ATTACH_BYTES_MAX];
     union {
@@ -142,13 +143,8 @@ static enum es_status receive_grant(struct es_connection *connection, int fd, in
                              .msg_iovlen = 1,
                              .msg_control = descriptors.bytes,
                              .msg_controllen = sizeof descriptors.bytes};
-    enum es_status status = es_connection_wait(connection, fd, POLLIN, deadline_ns);
-    ssize_t size;
+    ssize_t size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
-    if (status != ES_OK) {
-        return status;
-    }
-    size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (size <= 0) {
         return hung_up(connection);
     }
@@ -241,15 +237,13 @@ enum es_status es_attachment_ask(struct es_connection *connection,
     return status == ES_E_BUSY ? ES_NOT_SERVING : status;
 }
 
-enum es_status es_attachment_receive(struct es_connection *connection, int64_t deadline_ns,
-                                     struct es_attachment *attachment)
+/* Makes the attachment of an answer that has come; nothing is left of it on failure. */
+static enum es_status accept_lane(const struct es_connection *connection,
+                                  struct es_attachment *attachment)
 {
     struct grant grant = {0};
-    enum es_status status = receive_grant(connection, attachment->socket_fd, deadline_ns, &grant);
+    enum es_status status = take_grant(connection, attachment->socket_fd, &grant);
 
-    if (status == ES_TIMEOUT || status == ES_INTERRUPTED) {
-        return status;
-    }
     if (status == ES_OK) {
         ES_PROBE(producer_attach_granted);
         attachment->lane_index = grant.lane_index;
@@ -272,6 +266,15 @@ enum es_status es_attachment_receive(struct es_connection *connection, int64_t d
     return status;
 }
 
+enum es_status es_attachment_receive(struct es_connection *connection, int64_t deadline_ns,
+                                     struct es_attachment *attachment)
+{
+    enum es_status status =
+        es_connection_wait(connection, attachment->socket_fd, POLLIN, deadline_ns);
+
+    return status == ES_OK ? accept_lane(connection, attachment) : status;
+}
+
 enum es_status es_attachment_open(struct es_connection *connection,
                                   const struct es_attach_wish *wish, int64_t deadline_ns,
                                   struct es_attachment *ret_attachment)
@@ -286,15 +289,19 @@ enum es_status es_attachment_open(struct es_connection *connection,
                         "%s/control.sock: the broker did not answer in time", connection->run_dir);
         }
         if (status != ES_OK) {
-            es_attachment_forget(ret_attachment);
+            es_attachment_forget(connection, ret_attachment);
         }
     }
     return status;
 }
 
-void es_attachment_forget(struct es_attachment *attachment)
+void es_attachment_forget(const struct es_connection *connection, struct es_attachment *attachment)
 {
-    unmap_all(attachment);
+    if (attachment->socket_fd >= 0 && accept_lane(connection, attachment) == ES_OK) {
+        es_attachment_close(attachment);
+    } else {
+        unmap_all(attachment);
+    }
 }
 
 void es_attachment_close(struct es_attachment *attachment)

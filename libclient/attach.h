@@ -66,8 +66,9 @@ ES_MUST_USE enum es_status es_attachment_open(struct es_connection *connection,
                                               int64_t deadline_ns,
                                               struct es_attachment *ret_attachment);
 
-/* Hangs up on a broker that has not answered. */
-void es_attachment_forget(struct es_attachment *attachment);
+/* Hangs up on a broker that has been asked. A lane that it has given is given back:
+ * a living process keeps what it has been given, and with it its name. */
+void es_attachment_forget(const struct es_connection *connection, struct es_attachment *attachment);
 
 /* Says in the lane that nothing follows, unmaps, and hangs up. */
 void es_attachment_close(struct es_attachment *attachment);

@@ -238,8 +238,9 @@ ES_API ES_MUST_USE enum es_status es_producer_submit(struct es_producer *produce
  * ES_INTERRUPTED: nothing was taken. ES_E_UNKNOWN: the broker's memory is gone; the
  * '*ret_count' outcomes taken have that status too (never mixed with others in one
  * call), and the next submission attaches anew. A named producer attaches within the
- * wait instead, and is told ES_TIMEOUT as long as no broker is there; ES_FENCED,
- * ES_REGRESSED: it has ended, and no outcome is left. */
+ * wait instead, and is told ES_TIMEOUT as long as no broker is there, or why it
+ * cannot (ES_E_PERMISSION, ES_E_VERSION); ES_FENCED, ES_REGRESSED: it has ended, and
+ * no outcome is left. */
 ES_API ES_MUST_USE enum es_status es_producer_poll(struct es_producer *producer,
                                                    struct es_outcome *outcomes, size_t capacity,
                                                    uint64_t timeout_ns, size_t *ret_count);

@@ -75,7 +75,7 @@ void es_producer_detach(struct es_producer *producer)
         es_attachment_close(&producer->attachment);
         producer->is_attached = false;
     } else {
-        es_attachment_forget(&producer->attachment);
+        es_attachment_forget(producer->connection, &producer->attachment);
     }
 }
 

@@ -73,7 +73,7 @@ void fake_lanes_renew(struct fake_lanes *lanes)
 
 /* ---- attaching ---------------------------------------------------------- */
 
-static void send_with_fds(int peer, const void *bytes, size_t size, const int *fds, uint32_t count)
+static bool send_with_fds(int peer, const void *bytes, size_t size, const int *fds, uint32_t count)
 {
     union {
         struct cmsghdr align;
@@ -93,17 +93,17 @@ static void send_with_fds(int peer, const void *bytes, size_t size, const int *f
         header->cmsg_len = CMSG_LEN(sizeof(int) * count);
         memcpy(CMSG_DATA(header), fds, sizeof(int) * count);
     }
-    (void)!sendmsg(peer, &message, MSG_NOSIGNAL);
+    return sendmsg(peer, &message, MSG_NOSIGNAL) == (ssize_t)size;
 }
 
-static void send_reply(int peer, const struct es_attach_reply *reply, const int *fds,
+static bool send_reply(int peer, const struct es_attach_reply *reply, const int *fds,
                        uint32_t count)
 {
     uint8_t bytes[ES_ATTACH_BYTES_MAX];
     uint32_t size = 0;
 
     fake_require(es_attach_reply_encode(reply, bytes, sizeof bytes, &size) == ES_OK, "no reply");
-    send_with_fds(peer, bytes, size, fds, count);
+    return send_with_fds(peer, bytes, size, fds, count);
 }
 
 static void refuse(struct fake_lanes *lanes, int peer)
@@ -111,7 +111,7 @@ static void refuse(struct fake_lanes *lanes, int peer)
     const struct es_attach_reply reply = {.status = lanes->refusal,
                                           .message = es_text_of("the fake broker refuses")};
 
-    send_reply(peer, &reply, NULL, 0);
+    (void)send_reply(peer, &reply, NULL, 0);
 }
 
 bool fake_lanes_is_alive(void *context, uint64_t incarnation)
@@ -161,7 +161,7 @@ static void grant(struct fake_lanes *lanes, int peer, const struct es_attach_req
     entry.incarnation = lanes->start_number << 32 | ++lanes->incarnation_last;
     lane->incarnation = entry.incarnation;
     if (!claim_name(lanes, request, lane, &reply)) {
-        send_reply(peer, &reply, NULL, 0);
+        (void)send_reply(peer, &reply, NULL, 0);
         return;
     }
     lanes->lane_count++;
@@ -185,9 +185,8 @@ static void grant(struct fake_lanes *lanes, int peer, const struct es_attach_req
     fds[2] = lane->segment.fd;
     reply.lane_index = index;
     reply.incarnation = entry.incarnation;
-    send_reply(peer, &reply, fds, 3);
+    lane->is_open = send_reply(peer, &reply, fds, 3); /* false: it never heard of its lane */
     close(fds[0]);
-    lane->is_open = true;
     lane->is_broken = false;
     atomic_fetch_add(&lanes->attach_count, 1);
 }

@@ -64,6 +64,7 @@ static void a_second_thread_inside_a_handle_is_sent_away(void **state)
     assert_int_equal(status, ES_E_WRONG_THREAD);
     assert_int_equal(append(waiter.producer, 0), ES_E_WRONG_THREAD);
     assert_int_equal(es_producer_flush(waiter.producer, 0), ES_E_WRONG_THREAD);
+    assert_int_equal(es_producer_set_number(waiter.producer, 1), ES_E_WRONG_THREAD);
     es_producer_close(waiter.producer); /* refused: somebody is inside */
     fake_broker_hold_lanes(f->broker, false);
     pthread_join(thread, NULL);
@@ -90,6 +91,9 @@ static int use_in_child(struct client_fixture *f, struct es_producer *producer,
     }
     if (es_store_head(f->connection, &head) != ES_E_FORKED) {
         return 4;
+    }
+    if (es_producer_set_number(producer, 1) != ES_E_FORKED) {
+        return 5;
     }
     es_connection_interrupt(f->connection);
     es_producer_close(producer);

@@ -9,66 +9,17 @@
 
 #include <cmocka.h>
 
-#include <pthread.h>
 #include <string.h>
 
 #include "shm/codec/reason.h"
 #include "shm/layout.h"
-#include "tests/support/client_fixture.h"
+#include "tests/support/named_calls.h"
 #include "tests/support/prng.h"
-
-#define STREAM "test:main:L0:orders:M1"
-#define NAME "billing"
-#define SHORT_NS 2000000
-
-static struct es_producer *open_named(struct client_fixture *f, bool ordered)
-{
-    const struct es_producer_options options = {.name = NAME, .ordered = ordered};
-    struct es_producer *producer = NULL;
-
-    assert_int_equal(es_producer_open(f->connection, &options, &producer), ES_OK);
-    return producer;
-}
-
-static enum es_status submit(struct es_producer *producer, const char *payload)
-{
-    const struct es_event_input event = {
-        .type = "noted", .payload = payload, .payload_bytes = strlen(payload)};
-
-    return es_producer_submit(producer, STREAM, NULL, &event, 1, NULL);
-}
-
-static enum es_status append(struct es_producer *producer, const char *payload, uint64_t timeout_ns,
-                             struct es_outcome *outcome)
-{
-    const struct es_event_input event = {
-        .type = "noted", .payload = payload, .payload_bytes = strlen(payload)};
-
-    return es_producer_append(producer, STREAM, NULL, &event, 1, timeout_ns, outcome);
-}
-
-static struct es_outcome poll_one(struct es_producer *producer)
-{
-    struct es_outcome outcome;
-    size_t count = 0;
-
-    assert_int_equal(es_producer_poll(producer, &outcome, 1, FIXTURE_PATIENCE_NS, &count), ES_OK);
-    assert_int_equal(count, 1);
-    return outcome;
-}
-
-static void assert_stored(struct client_fixture *f, uint32_t count)
-{
-    assert_int_equal(fake_broker_number_count(f->broker, NAME), count);
-    for (uint32_t i = 0; i < count; i++) {
-        assert_int_equal(fake_broker_number(f->broker, NAME, i), i + 1);
-    }
-}
 
 static void whatever_was_stored_of_four_each_is_stored_once_and_answered(void **state)
 {
     struct client_fixture *f = *state;
-    struct es_producer *producer = open_named(f, false);
+    struct es_producer *producer = open_named(f);
     uint64_t number = 0;
 
     for (uint32_t stored = 0; stored <= 4; stored++) {
@@ -93,11 +44,11 @@ static void whatever_was_stored_of_four_each_is_stored_once_and_answered(void **
 static void an_append_whose_memory_goes_away_is_stored_all_the_same(void **state)
 {
     struct client_fixture *f = *state;
-    struct es_producer *producer = open_named(f, false);
+    struct es_producer *producer = open_named(f);
     struct es_outcome outcome;
 
     fake_broker_hold_lanes(f->broker, true);
-    assert_int_equal(append(producer, "a", SHORT_NS, NULL), ES_E_UNKNOWN);
+    assert_int_equal(append(producer, "a", CALLS_SHORT_NS, NULL), ES_E_UNKNOWN);
     fake_broker_renew_memory(f->broker);
     fake_broker_hold_lanes(f->broker, false);
     assert_int_equal(append(producer, "b", FIXTURE_PATIENCE_NS, &outcome), ES_OK);
@@ -112,11 +63,11 @@ static void an_unknown_one_said_again_under_its_number_is_stored_once(void **sta
     struct client_fixture *f = *state;
 
     for (uint32_t stored = 0; stored <= 1; stored++) {
-        struct es_producer *producer = open_named(f, false);
+        struct es_producer *producer = open_named(f);
         struct es_outcome outcome;
 
         fake_broker_hold_lanes(f->broker, true);
-        assert_int_equal(append(producer, "a", SHORT_NS, &outcome), ES_E_UNKNOWN);
+        assert_int_equal(append(producer, "a", CALLS_SHORT_NS, &outcome), ES_E_UNKNOWN);
         assert_int_equal(outcome.number, stored + 1);
         fake_broker_lose_memory(f->broker, stored);
         fake_broker_hold_lanes(f->broker, false);
@@ -128,24 +79,11 @@ static void an_unknown_one_said_again_under_its_number_is_stored_once(void **sta
     }
 }
 
-static void refuse_when_told(void *context, const void *transaction, uint32_t size,
-                             struct es_lane_result *result)
-{
-    int *countdown = context;
-
-    (void)transaction;
-    (void)size;
-    if (--*countdown == 0) {
-        result->status = ES_CONFLICT;
-        result->reason = ES_REASON_SEQUENCE_DIFFERS;
-    }
-}
-
 /* A new lane knows nothing of a refusal in the old one. */
 static void what_was_sent_behind_a_refusal_is_not_sent_again(void **state)
 {
     struct client_fixture *f = *state;
-    struct es_producer *producer = open_named(f, true);
+    struct es_producer *producer = open_with(f, (struct es_producer_options){.ordered = true});
     int countdown = 1;
 
     fake_broker_set_judge(f->broker, refuse_when_told, &countdown);
@@ -172,7 +110,7 @@ static void what_was_sent_behind_a_refusal_is_not_sent_again(void **state)
 static void a_refusal_that_was_not_told_is_judged_again(void **state)
 {
     struct client_fixture *f = *state;
-    struct es_producer *producer = open_named(f, false);
+    struct es_producer *producer = open_named(f);
     int countdown = 2;
 
     fake_broker_set_judge(f->broker, refuse_when_told, &countdown);
@@ -204,7 +142,7 @@ static void forge_once(void *context, const void *transaction, uint32_t size,
 static void a_result_no_broker_gives_costs_the_lane_and_no_transaction(void **state)
 {
     struct client_fixture *f = *state;
-    struct es_producer *producer = open_named(f, false);
+    struct es_producer *producer = open_named(f);
     int countdown = 2;
 
     fake_broker_set_judge(f->broker, forge_once, &countdown);
@@ -216,168 +154,6 @@ static void a_result_no_broker_gives_costs_the_lane_and_no_transaction(void **st
     }
     assert_int_equal(fake_broker_attach_count(f->broker), 2);
     assert_stored(f, 3);
-    es_producer_close(producer);
-}
-
-static void a_broker_that_does_not_serve_is_waited_for_until_the_deadline(void **state)
-{
-    struct client_fixture *f = *state;
-    struct es_producer *producer = open_named(f, false);
-    struct es_outcome outcome;
-    size_t count = 0;
-
-    fake_broker_hold_lanes(f->broker, true);
-    assert_int_equal(submit(producer, "x"), ES_OK);
-    fake_broker_lose_memory(f->broker, 1);
-    fake_broker_hold_lanes(f->broker, false);
-    fake_broker_refuse_attach(f->broker, ES_NOT_SERVING);
-    assert_int_equal(
-        es_producer_poll(producer, &outcome, 1, 150 * (FIXTURE_SECOND_NS / 1000), &count),
-        ES_TIMEOUT);
-    assert_int_equal(es_producer_flush(producer, 50 * (FIXTURE_SECOND_NS / 1000)), ES_TIMEOUT);
-    assert_int_equal(append(producer, "y", SHORT_NS, NULL), ES_E_UNREACHABLE); /* nothing sent */
-    fake_broker_refuse_attach(f->broker, ES_OK);
-    assert_int_equal(append(producer, "y", FIXTURE_PATIENCE_NS, &outcome), ES_OK);
-    assert_int_equal(outcome.number, 2);
-    assert_int_equal(poll_one(producer).number, 1);
-    assert_stored(f, 2);
-    es_producer_close(producer);
-}
-
-static void what_waiting_does_not_mend_is_told_at_once(void **state)
-{
-    struct client_fixture *f = *state;
-    struct es_producer *producer = open_named(f, false);
-    struct es_outcome outcome;
-    size_t count = 0;
-
-    fake_broker_hold_lanes(f->broker, true);
-    assert_int_equal(submit(producer, "x"), ES_OK);
-    fake_broker_lose_memory(f->broker, 1);
-    fake_broker_hold_lanes(f->broker, false);
-    fake_broker_refuse_attach(f->broker, ES_E_PERMISSION);
-    assert_int_equal(es_producer_poll(producer, &outcome, 1, ES_FOREVER, &count), ES_E_PERMISSION);
-    assert_int_equal(submit(producer, "y"), ES_E_PERMISSION);
-    fake_broker_refuse_attach(f->broker, ES_OK);
-    assert_int_equal(poll_one(producer).number, 1);
-    es_producer_close(producer);
-}
-
-/* An event loop never waits; asking and hearing are two calls then. */
-static void polls_that_do_not_wait_get_a_new_lane_too(void **state)
-{
-    struct client_fixture *f = *state;
-    struct es_producer *producer = open_named(f, false);
-    struct es_outcome outcome;
-    enum es_status status = ES_TIMEOUT;
-    size_t count = 0;
-
-    fake_broker_hold_lanes(f->broker, true);
-    assert_int_equal(submit(producer, "x"), ES_OK);
-    fake_broker_lose_memory(f->broker, 1);
-    fake_broker_hold_lanes(f->broker, false);
-    fake_broker_hold_attach(f->broker, true);
-    for (int i = 0; i < 100000; i++) {
-        assert_int_equal(es_producer_poll(producer, &outcome, 1, 0, &count), ES_TIMEOUT);
-    }
-    assert_int_equal(fake_broker_attach_count(f->broker), 1);
-    fake_broker_hold_attach(f->broker, false);
-    while (status == ES_TIMEOUT) {
-        status = es_producer_poll(producer, &outcome, 1, 0, &count);
-    }
-    assert_int_equal(status, ES_OK);
-    assert_int_equal(outcome.number, 1);
-    assert_int_equal(fake_broker_attach_count(f->broker), 2);
-    es_producer_close(producer);
-}
-
-static void *interrupt_soon(void *context)
-{
-    es_connection_interrupt(context);
-    return NULL;
-}
-
-static void interrupt_ends_the_wait_for_a_new_lane(void **state)
-{
-    struct client_fixture *f = *state;
-    struct es_producer *producer = open_named(f, false);
-    struct es_outcome outcome;
-    pthread_t thread;
-    size_t count = 0;
-
-    fake_broker_hold_lanes(f->broker, true);
-    assert_int_equal(append(producer, "x", SHORT_NS, &outcome), ES_E_UNKNOWN);
-    assert_int_equal(submit(producer, "y"), ES_OK);
-    fake_broker_lose_memory(f->broker, 1);
-    fake_broker_hold_lanes(f->broker, false);
-    fake_broker_hold_attach(f->broker, true);
-    assert_int_equal(pthread_create(&thread, NULL, interrupt_soon, f->connection), 0);
-    assert_int_equal(es_producer_poll(producer, &outcome, 1, ES_FOREVER, &count), ES_INTERRUPTED);
-    assert_int_equal(append(producer, "z", ES_FOREVER, NULL), ES_INTERRUPTED);
-    pthread_join(thread, NULL);
-    es_connection_resume(f->connection);
-    fake_broker_hold_attach(f->broker, false);
-    assert_int_equal(append(producer, "z", FIXTURE_PATIENCE_NS, &outcome), ES_OK);
-    assert_int_equal(outcome.number, 3);
-    assert_int_equal(poll_one(producer).number, 2);
-    assert_stored(f, 3);
-    es_producer_close(producer);
-}
-
-/* The lane is lost with three in flight, and somebody else has the name. */
-static void a_name_that_is_taken_meanwhile_ends_the_producer(void **state)
-{
-    struct client_fixture *f = *state;
-
-    for (int stays = 0; stays <= 1; stays++) {
-        const struct es_producer_options options = {.name = NAME};
-        struct es_producer *first = open_named(f, false);
-        struct es_producer *second = NULL;
-        struct es_outcome outcomes[8];
-        size_t count = 0;
-
-        fake_broker_hold_lanes(f->broker, true);
-        for (int i = 0; i < 3; i++) {
-            assert_int_equal(submit(first, "x"), ES_OK);
-        }
-        fake_broker_lose_memory(f->broker, 3);
-        fake_broker_hold_lanes(f->broker, false);
-        assert_int_equal(es_producer_open(f->connection, &options, &second), ES_OK);
-        if (stays == 0) {
-            assert_int_equal(append(second, "other", FIXTURE_PATIENCE_NS, NULL), ES_OK);
-            es_producer_close(second);
-        }
-        assert_int_equal(es_producer_poll(first, outcomes, 8, FIXTURE_PATIENCE_NS, &count),
-                         ES_E_UNKNOWN);
-        assert_int_equal(count, 3);
-        assert_int_equal(outcomes[2].status, ES_E_UNKNOWN);
-        assert_non_null(strstr(es_connection_error(f->connection), "taken over"));
-        assert_int_equal(append(first, "x", ES_FOREVER, NULL), ES_FENCED);
-        assert_int_equal(es_producer_poll(first, outcomes, 8, ES_FOREVER, &count), ES_FENCED);
-        es_producer_close(first);
-        if (stays == 1) {
-            assert_int_equal(append(second, "x", FIXTURE_PATIENCE_NS, NULL), ES_OK);
-            es_producer_close(second);
-        }
-    }
-}
-
-static void a_store_that_has_lost_what_it_confirmed_ends_the_producer(void **state)
-{
-    struct client_fixture *f = *state;
-    struct es_producer *producer = open_named(f, false);
-
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(append(producer, "x", FIXTURE_PATIENCE_NS, NULL), ES_OK);
-    }
-    fake_broker_forget_numbers(f->broker, NAME, 2);
-    fake_broker_hold_lanes(f->broker, true);
-    fake_broker_renew_memory(f->broker);
-    assert_int_equal(submit(producer, "x"), ES_OK); /* into the memory that is gone */
-    assert_int_equal(es_producer_flush(producer, FIXTURE_PATIENCE_NS), ES_REGRESSED);
-    assert_int_equal(append(producer, "x", ES_FOREVER, NULL), ES_REGRESSED);
-    assert_non_null(strstr(es_connection_error(f->connection), "lost transactions"));
-    assert_stored(f, 2);
     es_producer_close(producer);
 }
 
@@ -394,7 +170,7 @@ static void what_does_not_fit_any_more_is_refused_and_what_is_behind_it(void **s
     fake_broker_set_geometry(f->broker, FAKE_SLOT_COUNT, 4 * ES_ARENA_BYTES_MIN);
     for (uint32_t stored = 0; stored <= 2; stored += 2) {
         fake_broker_set_geometry(f->broker, FAKE_SLOT_COUNT, 4 * ES_ARENA_BYTES_MIN);
-        producer = open_named(f, false);
+        producer = open_named(f);
         fake_broker_hold_lanes(f->broker, true);
         assert_int_equal(submit(producer, "x"), ES_OK);
         assert_int_equal(submit(producer, large), ES_OK);
@@ -420,7 +196,7 @@ static void what_does_not_fit_any_more_is_refused_and_what_is_behind_it(void **s
 static void numbers_that_are_left_out_are_so_in_the_new_lane(void **state)
 {
     struct client_fixture *f = *state;
-    const struct es_producer_options options = {.name = NAME, .allow_gaps = true};
+    const struct es_producer_options options = {.name = CALLS_NAME, .allow_gaps = true};
     struct es_producer *producer = NULL;
 
     assert_int_equal(es_producer_open(f->connection, &options, &producer), ES_OK);
@@ -437,14 +213,14 @@ static void numbers_that_are_left_out_are_so_in_the_new_lane(void **state)
         assert_int_equal(outcome.status, ES_OK);
         assert_int_equal(outcome.number, number);
     }
-    assert_int_equal(fake_broker_number_count(f->broker, NAME), 3);
+    assert_int_equal(fake_broker_number_count(f->broker, CALLS_NAME), 3);
     es_producer_close(producer);
 }
 
 static void where_a_new_lane_holds_less_it_is_sent_again_bit_by_bit(void **state)
 {
     struct client_fixture *f = *state;
-    struct es_producer *producer = open_named(f, false);
+    struct es_producer *producer = open_named(f);
 
     fake_broker_hold_lanes(f->broker, true);
     for (int i = 0; i < 4; i++) {
@@ -471,7 +247,7 @@ static void what_is_new_does_not_overtake_what_is_sent_again(void **state)
 
     memset(large, 'l', sizeof large - 1);
     fake_broker_set_geometry(f->broker, 4 * FAKE_SLOT_COUNT, 2 * ES_ARENA_BYTES_MIN);
-    producer = open_named(f, false);
+    producer = open_named(f);
     fake_broker_hold_lanes(f->broker, true);
     for (int i = 0; i < 12; i++) {
         assert_int_equal(submit(producer, large), ES_OK);
@@ -511,7 +287,7 @@ static void at_random_all_that_is_told_is_true(void **state)
     struct client_fixture *f = *state;
     struct prng prng;
     struct prng judge;
-    struct es_producer *producer = open_named(f, false);
+    struct es_producer *producer = open_named(f);
     char payload[2] = "A";
     uint8_t told[4096];
     uint8_t sent[4096];
@@ -569,12 +345,6 @@ int main(void)
         FIXED(what_was_sent_behind_a_refusal_is_not_sent_again),
         FIXED(a_refusal_that_was_not_told_is_judged_again),
         FIXED(a_result_no_broker_gives_costs_the_lane_and_no_transaction),
-        FIXED(a_broker_that_does_not_serve_is_waited_for_until_the_deadline),
-        FIXED(what_waiting_does_not_mend_is_told_at_once),
-        FIXED(polls_that_do_not_wait_get_a_new_lane_too),
-        FIXED(interrupt_ends_the_wait_for_a_new_lane),
-        FIXED(a_name_that_is_taken_meanwhile_ends_the_producer),
-        FIXED(a_store_that_has_lost_what_it_confirmed_ends_the_producer),
         FIXED(what_does_not_fit_any_more_is_refused_and_what_is_behind_it),
         FIXED(numbers_that_are_left_out_are_so_in_the_new_lane),
         FIXED(where_a_new_lane_holds_less_it_is_sent_again_bit_by_bit),

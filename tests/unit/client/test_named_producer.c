@@ -13,61 +13,7 @@
 #include <unistd.h>
 
 #include "shm/codec/reason.h"
-#include "tests/support/client_fixture.h"
-
-#define STREAM "test:main:L0:orders:M1"
-#define NAME "billing"
-#define SHORT_NS 2000000
-
-static struct es_producer *open_with(struct client_fixture *f, struct es_producer_options options)
-{
-    struct es_producer *producer = NULL;
-
-    options.name = NAME;
-    assert_int_equal(es_producer_open(f->connection, &options, &producer), ES_OK);
-    return producer;
-}
-
-static struct es_producer *open_named(struct client_fixture *f)
-{
-    return open_with(f, (struct es_producer_options){0});
-}
-
-static enum es_status submit(struct es_producer *producer, const char *payload)
-{
-    const struct es_event_input event = {
-        .type = "noted", .payload = payload, .payload_bytes = strlen(payload)};
-
-    return es_producer_submit(producer, STREAM, NULL, &event, 1, NULL);
-}
-
-static enum es_status append(struct es_producer *producer, const char *payload, uint64_t timeout_ns,
-                             struct es_outcome *outcome)
-{
-    const struct es_event_input event = {
-        .type = "noted", .payload = payload, .payload_bytes = strlen(payload)};
-
-    return es_producer_append(producer, STREAM, NULL, &event, 1, timeout_ns, outcome);
-}
-
-/* Takes one outcome after the other. */
-static struct es_outcome poll_one(struct es_producer *producer)
-{
-    struct es_outcome outcome;
-    size_t count = 0;
-
-    assert_int_equal(es_producer_poll(producer, &outcome, 1, FIXTURE_PATIENCE_NS, &count), ES_OK);
-    assert_int_equal(count, 1);
-    return outcome;
-}
-
-static void assert_stored(struct client_fixture *f, uint32_t count)
-{
-    assert_int_equal(fake_broker_number_count(f->broker, NAME), count);
-    for (uint32_t i = 0; i < count; i++) {
-        assert_int_equal(fake_broker_number(f->broker, NAME, i), i + 1);
-    }
-}
+#include "tests/support/named_calls.h"
 
 static void numbers_begin_at_one_and_go_on_where_the_store_is(void **state)
 {
@@ -107,25 +53,13 @@ static void every_way_to_send_has_a_number(void **state)
         es_transaction_put(transaction, ES_KEYS, "prices", "pear", ES_REVISION_ANY, "2", 1), ES_OK);
     assert_int_equal(es_transaction_commit(transaction, FIXTURE_PATIENCE_NS, &outcome), ES_OK);
     assert_int_equal(outcome.number, 3);
-    assert_int_equal(es_producer_reserve(producer, STREAM, NULL, 1, "noted", 1, &payload), ES_OK);
+    assert_int_equal(es_producer_reserve(producer, CALLS_STREAM, NULL, 1, "noted", 1, &payload),
+                     ES_OK);
     *(char *)payload = 'x';
     assert_int_equal(es_producer_publish(producer, NULL), ES_OK);
     assert_int_equal(poll_one(producer).number, 4);
     assert_stored(f, 4);
     es_producer_close(producer);
-}
-
-static void refuse_when_told(void *context, const void *transaction, uint32_t size,
-                             struct es_lane_result *result)
-{
-    int *countdown = context;
-
-    (void)transaction;
-    (void)size;
-    if (--*countdown == 0) {
-        result->status = ES_CONFLICT;
-        result->reason = ES_REASON_SEQUENCE_DIFFERS;
-    }
 }
 
 /* One after the other: each answer is known before the next is sent. */
@@ -287,7 +221,7 @@ static void numbers_are_left_out_only_where_gaps_are_allowed(void **state)
 static void a_name_with_a_living_owner_is_busy_and_one_without_is_not(void **state)
 {
     struct client_fixture *f = *state;
-    const struct es_producer_options options = {.name = NAME};
+    const struct es_producer_options options = {.name = CALLS_NAME};
     struct es_producer *first = open_named(f);
     struct es_producer *second = NULL;
 
@@ -307,9 +241,9 @@ static void assert_is_fenced(struct client_fixture *f, struct es_producer *produ
     size_t count = 0;
 
     assert_int_equal(append(producer, "x", ES_FOREVER, NULL), ES_FENCED);
-    assert_non_null(strstr(es_connection_error(f->connection), NAME));
+    assert_non_null(strstr(es_connection_error(f->connection), CALLS_NAME));
     assert_int_equal(submit(producer, "x"), ES_FENCED);
-    assert_int_equal(es_producer_reserve(producer, STREAM, NULL, 1, "noted", 1, &payload),
+    assert_int_equal(es_producer_reserve(producer, CALLS_STREAM, NULL, 1, "noted", 1, &payload),
                      ES_FENCED);
     assert_int_equal(es_transaction_begin(producer, &transaction), ES_OK);
     assert_int_equal(es_transaction_put(transaction, ES_KEYS, "a", "b", ES_REVISION_ANY, "c", 1),
@@ -381,17 +315,17 @@ static void asking_tells_owner_last_number_and_receipt(void **state)
     struct es_producer_info info = {0};
 
     assert_int_equal(append(producer, "x", FIXTURE_PATIENCE_NS, &outcome), ES_OK);
-    assert_int_equal(es_producer_ask(f->connection, NAME, 1, &info), ES_OK);
-    assert_string_equal(info.name, NAME);
+    assert_int_equal(es_producer_ask(f->connection, CALLS_NAME, 1, &info), ES_OK);
+    assert_string_equal(info.name, CALLS_NAME);
     assert_int_equal(info.last_number, 1);
     assert_int_equal(info.owner_uid, getuid());
     assert_int_equal(info.owner_pid, getpid());
     assert_true(info.owner_is_alive);
     assert_true(info.is_found);
-    assert_string_equal(info.stream, STREAM);
+    assert_string_equal(info.stream, CALLS_STREAM);
     assert_memory_equal(&info.receipt, &outcome.receipt, sizeof info.receipt);
     es_producer_close(producer);
-    assert_int_equal(es_producer_ask(f->connection, NAME, 2, &info), ES_OK);
+    assert_int_equal(es_producer_ask(f->connection, CALLS_NAME, 2, &info), ES_OK);
     assert_false(info.owner_is_alive);
     assert_false(info.is_found);
     assert_int_equal(es_producer_ask(f->connection, "nobody", 0, &info), ES_NOT_FOUND);
@@ -442,10 +376,10 @@ static void an_unknown_outcome_is_resolved_before_the_next_is_sent(void **state)
     struct es_outcome outcome;
 
     fake_broker_hold_lanes(f->broker, true);
-    assert_int_equal(append(producer, "a", SHORT_NS, &outcome), ES_E_UNKNOWN);
+    assert_int_equal(append(producer, "a", CALLS_SHORT_NS, &outcome), ES_E_UNKNOWN);
     assert_int_equal(outcome.number, 1);
     assert_non_null(strstr(es_connection_error(f->connection), "the next call"));
-    assert_int_equal(append(producer, "b", SHORT_NS, NULL), ES_TIMEOUT);
+    assert_int_equal(append(producer, "b", CALLS_SHORT_NS, NULL), ES_TIMEOUT);
     assert_int_equal(append(producer, "b", 0, NULL), ES_TIMEOUT);
     fake_broker_hold_lanes(f->broker, false);
     assert_int_equal(es_producer_flush(producer, FIXTURE_PATIENCE_NS), ES_OK);
@@ -466,7 +400,7 @@ static void the_number_of_an_unknown_one_that_was_refused_is_given_again(void **
 
     fake_broker_set_judge(f->broker, refuse_when_told, &countdown);
     fake_broker_hold_lanes(f->broker, true);
-    assert_int_equal(append(producer, "a", SHORT_NS, &outcome), ES_E_UNKNOWN);
+    assert_int_equal(append(producer, "a", CALLS_SHORT_NS, &outcome), ES_E_UNKNOWN);
     fake_broker_hold_lanes(f->broker, false);
     assert_int_equal(append(producer, "b", FIXTURE_PATIENCE_NS, &outcome), ES_OK);
     assert_int_equal(outcome.number, 1);
