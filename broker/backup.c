@@ -16,7 +16,8 @@
 #define CHECKPOINT_NAME "backing-up" /* RocksDB's files, linked, on their way */
 
 enum {
-    FD_PATH_BYTES = 64
+    FD_PATH_BYTES = 64,
+    PARTIAL_NAME_BYTES = 256
 };
 
 struct backup {
@@ -190,9 +191,45 @@ static enum es_status fill(struct backup *backup, int to_fd, const struct histor
     return status;
 }
 
+/* It gets its name when it is whole. */
+static enum es_status give_name(int parent_fd, const char *partial, const char *name,
+                                char why[FILE_TREE_WHY_BYTES])
+{
+    if (renameat2(parent_fd, partial, parent_fd, name, RENAME_NOREPLACE) != 0 ||
+        fsync(parent_fd) != 0) {
+        snprintf(why, FILE_TREE_WHY_BYTES, "cannot give %.200s its name: %s", name,
+                 strerror(errno));
+        return errno == EEXIST ? ES_E_EXISTS : ES_E_IO;
+    }
+    ES_PROBE(backup_named);
+    return ES_OK;
+}
+
+/* Makes the directory beside its place. */
+static enum es_status begin(int parent_fd, const char *partial, const char *name, int *ret_fd,
+                            char why[FILE_TREE_WHY_BYTES])
+{
+    enum es_status status = ES_E_EXISTS;
+
+    if (faccessat(parent_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        snprintf(why, FILE_TREE_WHY_BYTES, "%.200s exists already: name a directory that does not",
+                 name);
+        return status;
+    }
+    status = file_tree_make(parent_fd, partial, ret_fd);
+    if (status == ES_E_EXISTS) {
+        snprintf(why, FILE_TREE_WHY_BYTES,
+                 "%.200s is in the way, left by a backup that was cut short: remove it", partial);
+    } else if (status != ES_OK) {
+        snprintf(why, FILE_TREE_WHY_BYTES, "cannot make %.200s: %s", partial, strerror(errno));
+    }
+    return status;
+}
+
 static enum es_status make(struct backup *backup, const char *path, struct cutting *cutting,
                            char why[FILE_TREE_WHY_BYTES])
 {
+    char partial[PARTIAL_NAME_BYTES];
     const char *name = NULL;
     int parent_fd = -1;
     int to_fd = -1;
@@ -201,12 +238,9 @@ static enum es_status make(struct backup *backup, const char *path, struct cutti
     if (status != ES_OK) {
         return status;
     }
-    status = file_tree_make(parent_fd, name, &to_fd);
+    snprintf(partial, sizeof partial, "%.240s.partial", name);
+    status = begin(parent_fd, partial, name, &to_fd, why);
     if (status != ES_OK) {
-        snprintf(why, FILE_TREE_WHY_BYTES,
-                 "cannot make %.200s: %s: name a directory that does "
-                 "not exist yet",
-                 path, es_status_text(status));
         close(parent_fd);
         return status;
     }
@@ -220,12 +254,11 @@ static enum es_status make(struct backup *backup, const char *path, struct cutti
         status = fill(backup, to_fd, &cutting->end, why);
     }
     close(to_fd);
-    if (status == ES_OK && fsync(parent_fd) != 0) {
-        status = ES_E_IO;
-        snprintf(why, FILE_TREE_WHY_BYTES, "cannot sync: %s", strerror(errno));
+    if (status == ES_OK) {
+        status = give_name(parent_fd, partial, name, why);
     }
     if (status != ES_OK) {
-        (void)!file_tree_remove(parent_fd, name);
+        (void)!file_tree_remove(parent_fd, partial);
     }
     close(parent_fd);
     return status;

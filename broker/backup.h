@@ -6,7 +6,7 @@
  *
  *   DIR/rocksdb/ log/ rocksdb-logs/ anchor backup
  *
- * The anchor comes last: a backup that was cut short is refused at start.
+ * It is made beside its place, in 'DIR.partial', and gets its name when it is whole.
  *
  * Threads. backup_make(): any but the commit thread; one at a time.
  */
