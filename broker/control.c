@@ -24,7 +24,8 @@
 #include "shm/probe.h"
 
 enum {
-    LISTEN_BACKLOG = 128,
+    LISTEN_BACKLOG = 4096, /* the kernel takes what it allows */
+    ACCEPTS_AT_ONCE = 64,
     EVENTS_PER_WAIT = 32,
     DESCRIPTORS_SENT = 3,
     DESCRIPTORS_RECEIVED_MAX = 253 /* SCM_MAX_FD: all that one message can bring */
@@ -174,7 +175,8 @@ static bool is_welcome(const struct control *control, const struct ucred *peer)
     return peer->uid == geteuid() || peer->uid == 0 || control->config.group_given;
 }
 
-static void accept_one(struct control *control)
+/* False: nobody waits, or there is no descriptor for them. */
+static bool accept_one(struct control *control)
 {
     struct ucred peer;
     socklen_t size = sizeof peer;
@@ -186,17 +188,25 @@ static void accept_one(struct control *control)
             /* who waits outside is asked for again and again */
             (void)connections_drop_one(&control->connections, control->incarnations);
         }
-        return;
+        return false;
     }
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || !is_welcome(control, &peer)) {
         close(fd);
-        return;
+        return true;
     }
     place = connections_place(&control->connections, control->incarnations);
     connections_fill(&control->connections, place, fd, peer.uid, peer.pid);
     if (watch(control, fd, SOURCE_CONNECTION, (uint32_t)(place - control->connections.places)) !=
         ES_OK) {
         connection_end(place);
+    }
+    return true;
+}
+
+/* Several at once: a crowd is worked off faster than it can come. */
+static void accept_some(struct control *control)
+{
+    for (int i = 0; i < ACCEPTS_AT_ONCE && accept_one(control); i++) {
     }
 }
 
@@ -510,7 +520,7 @@ static void handle(struct control *control, const struct epoll_event *event)
     uint32_t index = (uint32_t)event->data.u64;
 
     switch ((enum source)(event->data.u64 >> 32)) {
-    case SOURCE_LISTENER: accept_one(control); break;
+    case SOURCE_LISTENER: accept_some(control); break;
     case SOURCE_CONNECTION: hear(control, index); break;
     case SOURCE_OWNER:
         if (has_ended(control->pidfds[index])) {

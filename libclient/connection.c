@@ -266,7 +266,31 @@ enum es_status es_connection_wait(struct es_connection *connection, int fd, shor
     }
 }
 
-enum es_status es_connection_control_socket(const struct es_connection *connection, int *ret_fd)
+/* EAGAIN: the broker's queue of connections is full, so there is a broker; a crowd of
+ * others may be the reason, and it takes some of them in all the time. */
+static int connect_patiently(const struct es_connection *connection, int fd,
+                             const struct sockaddr_un *address, int64_t patience_ns)
+{
+    int64_t until_ns = es_monotonic_ns() + patience_ns;
+
+    for (;;) {
+        struct pollfd interrupt = {.fd = connection->interrupt_fd, .events = POLLIN};
+
+        if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0) {
+            return 0;
+        }
+        if (errno != EAGAIN || es_monotonic_ns() >= until_ns) {
+            return -1;
+        }
+        if (poll(&interrupt, 1, ES_CONNECT_AGAIN_MS) > 0) {
+            errno = EAGAIN;
+            return -1;
+        }
+    }
+}
+
+static enum es_status control_socket(const struct es_connection *connection, int64_t patience_ns,
+                                     int *ret_fd)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     enum es_status status;
@@ -279,8 +303,7 @@ enum es_status es_connection_control_socket(const struct es_connection *connecti
         return es_fail(connection, errno == EMFILE || errno == ENFILE ? ES_E_LIMIT : ES_E_IO,
                        "no socket: %s", strerror(errno));
     }
-    /* EAGAIN: the broker's queue of connections is full, so there is a broker. */
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0) {
+    if (connect_patiently(connection, fd, &address, patience_ns) == 0) {
         *ret_fd = fd;
         return ES_OK;
     }
@@ -302,10 +325,15 @@ enum es_status es_connection_control_socket(const struct es_connection *connecti
     return status;
 }
 
+enum es_status es_connection_control_socket(const struct es_connection *connection, int *ret_fd)
+{
+    return control_socket(connection, ES_CONNECT_PATIENCE_NS, ret_fd);
+}
+
 enum es_status es_connection_probe(const struct es_connection *connection)
 {
     int fd = -1;
-    enum es_status status = es_connection_control_socket(connection, &fd);
+    enum es_status status = control_socket(connection, 0, &fd);
 
     if (status == ES_OK) {
         close(fd);

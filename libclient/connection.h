@@ -69,7 +69,8 @@ ES_MUST_USE enum es_status es_connection_probe(const struct es_connection *conne
 
 /*
  * The same, leaving the connected control socket open for attach.c, which
- * closes it. ES_E_IO, ES_E_LIMIT: no descriptor.
+ * closes it. Where a crowd waits at the broker's door it waits too, a second at most:
+ * ES_E_BUSY. ES_E_IO, ES_E_LIMIT: no descriptor.
  */
 ES_MUST_USE enum es_status es_connection_control_socket(const struct es_connection *connection,
                                                         int *ret_fd);

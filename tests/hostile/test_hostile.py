@@ -37,7 +37,7 @@ EVIL_UID, GOOD_UID = 61002, 61001
 # Whoever looks at memory that its own user takes away is ended by the system.
 MAY_END_NEIGHBOURS = ("truncate-ring",)
 FLIPS = ("change-after-check", "bad-bodies")
-SPINNER = [sys.executable, "-c", "while True: pass"]
+SPINNER = ["/bin/sh", "-c", "while :; do :; done"]
 P99_ATTACKS = ("flood", "flood-of-tickets", "scribble-ring", "replay-tickets", "ring-the-bell",
                "forge-headers", "scribble-lane", "change-after-check", "attach-and-leave", "crowd",
                "half-messages", "malformed-requests", "giant-frames", "connect-then-close")
