@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct sim sim;
 
@@ -23,11 +22,6 @@ void sim_trace(uint64_t what, uint64_t value)
     uint64_t mixed = (sim.trace ^ (value * 64 + what)) * UINT64_C(0x9e3779b97f4a7c15);
 
     sim.trace = mixed ^ (mixed >> 29);
-}
-
-bool sim_has_bug(const char *name)
-{
-    return strcmp(sim.bug, name) == 0;
 }
 
 void sim_violation(const char *format, ...)

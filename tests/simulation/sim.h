@@ -57,7 +57,6 @@ struct sim {
     bool has_failed;  /* a call of this process was made to fail */
     bool is_checking; /* no more faults: everything must be answered and found */
     uint64_t starts;
-    const char *bug; /* planted on purpose, "" for none */
     struct sim_counts counts;
 };
 
@@ -69,9 +68,6 @@ bool sim_one_in(uint64_t bound);
 
 /* Something happened: part of the trace that must be the same for the same seed. */
 void sim_trace(uint64_t what, uint64_t value);
-
-/* Whether this bug is planted. */
-bool sim_has_bug(const char *name);
 
 /* A promise is broken: says so with the seed, and ends the process with status 1. */
 __attribute__((noreturn, format(printf, 1, 2))) void sim_violation(const char *format, ...);

@@ -42,6 +42,11 @@ bool sim_broker_is_serving(void)
     return is_serving && sim.end == SIM_RUNNING;
 }
 
+bool sim_broker_has_served(void)
+{
+    return is_serving;
+}
+
 enum es_status sim_broker_start_status(void)
 {
     return start_status;

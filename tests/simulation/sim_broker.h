@@ -20,6 +20,9 @@ void sim_broker_start(void);
 /* sim.end is SIM_RUNNING, and its way into the commit loop is done. */
 bool sim_broker_is_serving(void);
 
+/* It had come so far, whatever became of it since. */
+bool sim_broker_has_served(void);
+
 /* Asks for a clean stop. */
 void sim_broker_stop(void);
 

@@ -8,9 +8,15 @@
 #ifndef TESTS_SIMULATION_SIM_BUGS_H
 #define TESTS_SIMULATION_SIM_BUGS_H
 
-#include <stdint.h>
+#include <stdbool.h>
 
 /* Names, ended by NULL. */
 extern const char *const sim_bugs[];
+
+/* Before each seed: 'name' is planted, "" for none. */
+void sim_bugs_plant(const char *name);
+
+/* "unsynced tail trusted": this write or sync of a replay is left out. */
+bool sim_bugs_skip_disk(void);
 
 #endif

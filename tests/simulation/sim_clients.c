@@ -267,6 +267,9 @@ static bool step(struct producer *producer)
         return true;
     }
     if (!is_known(producer)) {
+        if ((sim.spoilt_uids >> (producer->uid - SIM_FIRST_UID) & 1U) == 0) {
+            sim_violation("the lane of a living producer was given up");
+        }
         let_go(producer, FATE_UNKNOWN);
         return true;
     }

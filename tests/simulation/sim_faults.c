@@ -7,7 +7,7 @@
 #include "tests/simulation/sim_fiber.h"
 
 enum {
-    CALLS_TO_FAULT_MAX = 250,
+    CALLS_TO_FAULT_MAX = 400,
     YIELD_ONE_IN = 3
 };
 
@@ -53,7 +53,7 @@ uint64_t sim_faults_struck(void)
 
 void sim_faults_arm(void)
 {
-    calls_left = sim.is_checking ? 0 : 1 + sim_below(sim_one_in(3) ? 60 : CALLS_TO_FAULT_MAX);
+    calls_left = sim.is_checking ? 0 : 1 + sim_below(sim_one_in(3) ? 80 : CALLS_TO_FAULT_MAX);
 }
 
 void sim_faults_disarm(void)
@@ -96,7 +96,7 @@ static enum sim_verdict die(enum sim_call call)
 
 static enum sim_verdict fail(enum sim_call call)
 {
-    sim.has_failed = true;
+    sim.has_failed = sim.has_failed || (call != CALL_CHANGE && call != CALL_SHARED);
     switch (call) {
     case CALL_WRITE:
         if (sim_one_in(2)) {

@@ -12,45 +12,46 @@
 #include <stdint.h>
 
 /* X(name, words) */
-#define SIM_FAULTS(X)                                                 \
-    X(KILL_AT_DISK, "broker killed at a disk call")                   \
-    X(KILL_AT_STORE, "broker killed at a store call")                 \
-    X(KILL_TORN, "broker killed in the middle of a write")            \
-    X(KILL_IN_START, "broker killed while it starts")                 \
-    X(KILL_BETWEEN, "broker killed between two calls")                \
-    X(MACHINE_AT_CALL, "machine down at a call")                      \
-    X(MACHINE_TORN, "machine down in the middle of a write")          \
-    X(MACHINE_BETWEEN, "machine down between two calls")              \
-    X(WRITE_EIO, "write fails, data there or not")                    \
-    X(WRITE_ENOSPC, "write fails for want of space")                  \
-    X(SYNC_EIO, "sync fails, data there or not")                      \
-    X(READ_EIO, "read fails")                                         \
-    X(APPLY_EIO, "store write fails, data there or not")              \
-    X(FLUSH_EIO, "store flush fails halfway")                         \
-    X(GET_EIO, "store read fails")                                    \
-    X(EARLY_FLUSH, "a family flushed on its own")                     \
-    X(CLEAN_STOP, "clean stop")                                       \
-    X(PRODUCER_WRITING, "producer dies in a claim")                   \
-    X(PRODUCER_PUBLISHED, "producer dies before its ticket")          \
-    X(PRODUCER_PLACE_TAIL, "producer dies before it reads the tail")  \
-    X(PRODUCER_PLACE_SLOT, "producer dies before it reads the slot")  \
-    X(PRODUCER_PLACE_CLAIM, "producer dies before it takes the slot") \
-    X(PRODUCER_PLACE_MOVE, "producer dies before it moves the tail")  \
-    X(PRODUCER_PLACED, "producer dies before it rings the bell")      \
-    X(PRODUCER_WAITING, "producer dies while it waits")               \
-    X(PRODUCER_CLOSED, "producer leaves")                             \
-    X(TICKET_ERASED, "ticket erased")                                 \
-    X(TICKET_FORGED, "ticket forged or replayed")                     \
-    X(TAIL_SPOILT, "ring tail spoilt")                                \
-    X(SHARED_FULL, "no room for shared memory")                       \
-    X(CLOCK_BACK, "wall clock set back")                              \
-    X(CLOCK_AHEAD, "wall clock set ahead")                            \
-    X(BELOW_RESERVE, "disk below its reserve")                        \
-    X(REQUEST_TIMEOUT, "request not waited for")                      \
-    X(REQUEST_TWICE, "request sent twice")                            \
-    X(FLIP_LOG, "bits flipped in the log")                            \
-    X(FLIP_ANCHOR, "bits flipped in the anchor")                      \
-    X(FLIP_STORE, "bits flipped in the store")                        \
+#define SIM_FAULTS(X)                                                      \
+    X(KILL_AT_DISK, "broker killed at a disk call")                        \
+    X(KILL_AT_STORE, "broker killed at a store call")                      \
+    X(KILL_AT_SHARED, "broker killed between two stores to shared memory") \
+    X(KILL_TORN, "broker killed in the middle of a write")                 \
+    X(KILL_IN_START, "broker killed while it starts")                      \
+    X(KILL_BETWEEN, "broker killed between two calls")                     \
+    X(MACHINE_AT_CALL, "machine down at a call")                           \
+    X(MACHINE_TORN, "machine down in the middle of a write")               \
+    X(MACHINE_BETWEEN, "machine down between two calls")                   \
+    X(WRITE_EIO, "write fails, data there or not")                         \
+    X(WRITE_ENOSPC, "write fails for want of space")                       \
+    X(SYNC_EIO, "sync fails, data there or not")                           \
+    X(READ_EIO, "read fails")                                              \
+    X(APPLY_EIO, "store write fails, data there or not")                   \
+    X(FLUSH_EIO, "store flush fails halfway")                              \
+    X(GET_EIO, "store read fails")                                         \
+    X(EARLY_FLUSH, "a family flushed on its own")                          \
+    X(CLEAN_STOP, "clean stop")                                            \
+    X(PRODUCER_WRITING, "producer dies in a claim")                        \
+    X(PRODUCER_PUBLISHED, "producer dies before its ticket")               \
+    X(PRODUCER_PLACE_TAIL, "producer dies before it reads the tail")       \
+    X(PRODUCER_PLACE_SLOT, "producer dies before it reads the slot")       \
+    X(PRODUCER_PLACE_CLAIM, "producer dies before it takes the slot")      \
+    X(PRODUCER_PLACE_MOVE, "producer dies before it moves the tail")       \
+    X(PRODUCER_PLACED, "producer dies before it rings the bell")           \
+    X(PRODUCER_WAITING, "producer dies while it waits")                    \
+    X(PRODUCER_CLOSED, "producer leaves")                                  \
+    X(TICKET_ERASED, "ticket erased")                                      \
+    X(TICKET_FORGED, "ticket forged or replayed")                          \
+    X(TAIL_SPOILT, "ring tail spoilt")                                     \
+    X(SHARED_FULL, "no room for shared memory")                            \
+    X(CLOCK_BACK, "wall clock set back")                                   \
+    X(CLOCK_AHEAD, "wall clock set ahead")                                 \
+    X(BELOW_RESERVE, "disk below its reserve")                             \
+    X(REQUEST_TIMEOUT, "request not waited for")                           \
+    X(REQUEST_TWICE, "request sent twice")                                 \
+    X(FLIP_LOG, "bits flipped in the log")                                 \
+    X(FLIP_ANCHOR, "bits flipped in the anchor")                           \
+    X(FLIP_STORE, "bits flipped in the store")                             \
     X(HISTORY_CUT, "unsynced history lost, durability os")
 
 enum sim_fault {
@@ -89,6 +90,7 @@ enum sim_call {
     CALL_WRITE,
     CALL_SYNC,
     CALL_CHANGE, /* of names and files */
+    CALL_SHARED, /* a store to shared memory */
     CALL_STORE_READ,
     CALL_STORE_APPLY,
     CALL_STORE_FLUSH,

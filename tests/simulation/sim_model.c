@@ -246,6 +246,9 @@ void model_unanswered(struct op *op, enum op_fate fate)
 
 void model_answered(struct op *op, const struct es_lane_result *result)
 {
+    if (sim_broker_is_serving()) {
+        commits_read(); /* whoever has an answer can read what it speaks of */
+    }
     if (is_settled(op)) {
         if (result->status == ES_OK) {
             sim_violation("operation %u was sent twice and both were answered OK", op->id);
@@ -306,9 +309,10 @@ uint64_t model_newest_commit(void)
 
 void model_process_ended(bool machine_fell)
 {
-    if (model.is_begun && sim_broker_is_serving()) {
+    if (model.is_begun && sim_broker_has_served()) {
         uint64_t newest = model_newest_commit();
 
+        commits_read();
         model.readable_commit = newest > model.readable_commit ? newest : model.readable_commit;
         if (sim.durability == ANCHOR_FSYNC) {
             model.durable_commit = model.readable_commit;

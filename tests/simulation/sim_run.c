@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tests/simulation/sim_broker.h"
+#include "tests/simulation/sim_bugs.h"
 #include "tests/simulation/sim_clients.h"
 #include "tests/simulation/sim_disks.h"
 #include "tests/simulation/sim_fiber.h"
@@ -22,7 +23,7 @@ static void make_world(uint64_t seed, const char *bug)
 {
     memset(&sim, 0, sizeof sim);
     sim.seed = seed;
-    sim.bug = bug;
+    sim_bugs_plant(bug);
     sim_heap_reset(ZONE_WORLD);
     sim_heap_reset(ZONE_BROKER);
     prng_seed(&sim.random, seed);

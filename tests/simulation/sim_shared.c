@@ -8,7 +8,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "shm/control.h"
 #include "shm/fault.h"
+#include "shm/lane_reader.h"
+#include "shm/ring.h"
 #include "shm/segment.h"
 #include "tests/simulation/sim.h"
 #include "tests/simulation/sim_fiber.h"
@@ -190,6 +193,79 @@ enum es_status __wrap_es_segment_remove(int directory_fd, const char *name)
     }
     files[index].name[0] = '\0';
     return ES_OK;
+}
+
+/* ---- stores that others see one after the other ---------------------------------- */
+
+static void pass_point(void)
+{
+    if (sim_point(CALL_SHARED) == VERDICT_KILL_AFTER) {
+        sim_kill(); /* before or after is the same: the next one passes here too */
+    }
+}
+
+void __real_es_control_set_cursor(struct es_control *control, uint32_t index, uint64_t cursor);
+void __wrap_es_control_set_cursor(struct es_control *control, uint32_t index, uint64_t cursor);
+void __wrap_es_control_set_cursor(struct es_control *control, uint32_t index, uint64_t cursor)
+{
+    pass_point();
+    __real_es_control_set_cursor(control, index, cursor);
+}
+
+void __real_es_control_advance_lane(struct es_control *control, uint32_t index,
+                                    uint64_t last_sequence, uint32_t next_offset);
+void __wrap_es_control_advance_lane(struct es_control *control, uint32_t index,
+                                    uint64_t last_sequence, uint32_t next_offset);
+void __wrap_es_control_advance_lane(struct es_control *control, uint32_t index,
+                                    uint64_t last_sequence, uint32_t next_offset)
+{
+    pass_point();
+    __real_es_control_advance_lane(control, index, last_sequence, next_offset);
+}
+
+void __real_es_control_set_head(struct es_control *control, const struct es_control_head *head);
+void __wrap_es_control_set_head(struct es_control *control, const struct es_control_head *head);
+void __wrap_es_control_set_head(struct es_control *control, const struct es_control_head *head)
+{
+    pass_point();
+    __real_es_control_set_head(control, head);
+    pass_point();
+}
+
+void __real_es_control_set_lane(struct es_control *control, uint32_t index,
+                                const struct es_control_lane *lane);
+void __wrap_es_control_set_lane(struct es_control *control, uint32_t index,
+                                const struct es_control_lane *lane);
+void __wrap_es_control_set_lane(struct es_control *control, uint32_t index,
+                                const struct es_control_lane *lane)
+{
+    pass_point();
+    __real_es_control_set_lane(control, index, lane);
+}
+
+void __real_es_ring_free(struct es_ring_reader *reader, uint64_t cursor);
+void __wrap_es_ring_free(struct es_ring_reader *reader, uint64_t cursor);
+void __wrap_es_ring_free(struct es_ring_reader *reader, uint64_t cursor)
+{
+    pass_point();
+    __real_es_ring_free(reader, cursor);
+    pass_point();
+}
+
+void __real_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence);
+void __wrap_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence);
+void __wrap_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence)
+{
+    pass_point();
+    __real_es_lane_ack(reader, sequence);
+}
+
+void __real_es_lane_wake(struct es_lane_reader *reader);
+void __wrap_es_lane_wake(struct es_lane_reader *reader);
+void __wrap_es_lane_wake(struct es_lane_reader *reader)
+{
+    pass_point();
+    __real_es_lane_wake(reader);
 }
 
 /* ---- descriptors ----------------------------------------------------------- */
