@@ -34,12 +34,13 @@ struct process {
 
 static struct process process;
 static bool is_serving;
+static bool is_stopping;
 static enum es_status start_status;
 static char why[DATA_WHY_BYTES];
 
 bool sim_broker_is_serving(void)
 {
-    return is_serving && sim.end == SIM_RUNNING;
+    return is_serving && !is_stopping && sim.end == SIM_RUNNING;
 }
 
 bool sim_broker_has_served(void)
@@ -284,6 +285,7 @@ void sim_broker_start(void)
 
     memset(&process, 0, sizeof process);
     is_serving = false;
+    is_stopping = false;
     why[0] = '\0';
     start_status = ES_OK;
     sim.end = SIM_RUNNING;
@@ -296,6 +298,7 @@ void sim_broker_start(void)
 void sim_broker_stop(void)
 {
     if (sim_broker_is_serving()) {
+        is_stopping = true;
         commit_loop_stop(process.loop);
     }
 }

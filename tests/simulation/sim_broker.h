@@ -17,7 +17,7 @@
 /* Begins a process. The one before has been buried. */
 void sim_broker_start(void);
 
-/* sim.end is SIM_RUNNING, and its way into the commit loop is done. */
+/* It runs, has come into its commit loop, and was not asked to stop. */
 bool sim_broker_is_serving(void);
 
 /* It had come so far, whatever became of it since. */

@@ -246,7 +246,7 @@ void model_unanswered(struct op *op, enum op_fate fate)
 
 void model_answered(struct op *op, const struct es_lane_result *result)
 {
-    if (sim_broker_is_serving()) {
+    if (sim_broker_has_served() && sim.end == SIM_RUNNING) {
         commits_read(); /* whoever has an answer can read what it speaks of */
     }
     if (is_settled(op)) {
