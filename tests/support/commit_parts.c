@@ -1,6 +1,7 @@
 #include "tests/support/commit_parts.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -214,6 +215,9 @@ enum es_status commit_parts_round(struct commit_parts *parts, int64_t now_ns)
     enum es_status status = ES_OK;
 
     committer_begin_batch(parts->committer, parts->batch);
+    if (parts->answers_max != 0) {
+        parts->batch->answer_count_max = parts->answers_max;
+    }
     status = drain_fill(parts->drain, parts->batch, now_ns, &is_full);
     if (status == ES_OK && drain_needs_commit(parts->drain, parts->batch)) {
         status = committer_commit(parts->committer, parts->batch, &what);
@@ -221,20 +225,25 @@ enum es_status commit_parts_round(struct commit_parts *parts, int64_t now_ns)
     return status;
 }
 
-void parts_attach(struct commit_parts *parts, struct parts_producer *producer)
+static enum es_status attach_as(struct commit_parts *parts, struct parts_producer *producer,
+                                const char *name, bool is_producer)
+{
+    const struct lanes_applicant applicant = {geteuid(), getpid(), process_start_time(getpid()),
+                                              name, is_producer};
+
+    producer->flags = 0;
+    producer->is_named = is_producer;
+    return lanes_attach(parts->lanes, &applicant, &producer->attachment);
+}
+
+/* What a producer's process does with its three descriptors. */
+static void map(struct commit_parts *parts, struct parts_producer *producer)
 {
     struct lanes_attachment *attachment = &producer->attachment;
     struct es_control_ring ring;
     struct es_control control;
     struct es_segment control_segment = ES_SEGMENT_NONE;
 
-    producer->flags = 0;
-    assert_int_equal(
-        lanes_attach(parts->lanes,
-                     &(struct lanes_applicant){geteuid(), getpid(), process_start_time(getpid()),
-                                               "test", false},
-                     attachment),
-        ES_OK);
     assert_int_equal(
         es_segment_map(attachment->control_fd, es_control_bytes(), false, &control_segment), ES_OK);
     assert_int_equal(es_control_attach(&control, &control_segment), ES_OK);
@@ -255,6 +264,83 @@ void parts_attach(struct commit_parts *parts, struct parts_producer *producer)
                                            attachment->incarnation, parts->geometry.arena_bytes,
                                            parts->geometry.credit_count),
                      ES_OK);
+}
+
+void parts_attach(struct commit_parts *parts, struct parts_producer *producer)
+{
+    assert_int_equal(attach_as(parts, producer, "test", false), ES_OK);
+    map(parts, producer);
+}
+
+static enum es_status make_lane(void *context, uint64_t *ret_incarnation)
+{
+    struct parts_claim *claim = context;
+    enum es_status status = attach_as(claim->parts, claim->producer, claim->name, true);
+
+    *ret_incarnation = claim->producer->attachment.incarnation;
+    return status;
+}
+
+static void *run_claim(void *context)
+{
+    struct parts_claim *claim = context;
+
+    claim->status = inbox_run(claim->parts->inbox, &claim->errand);
+    atomic_store(&claim->is_over, true);
+    return NULL;
+}
+
+void parts_claim_begin(struct commit_parts *parts, struct parts_claim *claim,
+                       struct parts_producer *producer, const char *name, bool take_over)
+{
+    *claim = (struct parts_claim){.parts = parts, .producer = producer, .name = name};
+    claim->errand = (struct errand){.producer = es_text_of(name),
+                                    .uid = geteuid(),
+                                    .make_lane = producer != NULL ? make_lane : NULL,
+                                    .context = claim,
+                                    .take_over = take_over};
+    assert_int_equal(pthread_create(&claim->thread, NULL, run_claim, claim), 0);
+    while (!inbox_has_work(parts->inbox)) {
+        sched_yield();
+    }
+}
+
+enum es_status parts_claim_end(struct parts_claim *claim)
+{
+    while (!atomic_load(&claim->is_over)) {
+        assert_int_equal(commit_parts_round(claim->parts, 0), ES_OK);
+    }
+    pthread_join(claim->thread, NULL);
+    if (claim->status == ES_OK && claim->producer != NULL) {
+        map(claim->parts, claim->producer);
+    }
+    return claim->status;
+}
+
+void parts_claim_give_up(struct parts_claim *claim)
+{
+    struct batch *batch = claim->parts->batch;
+
+    drain_end(claim->parts->drain);
+    for (uint32_t i = 0; i < batch->answer_count; i++) {
+        if (batch->answers[i].submission != NULL) {
+            inbox_refuse(claim->parts->inbox, batch->answers[i].submission);
+        }
+    }
+    inbox_close(claim->parts->inbox);
+    pthread_join(claim->thread, NULL);
+}
+
+enum es_status parts_claim(struct commit_parts *parts, struct parts_producer *producer,
+                           const char *name, bool take_over, uint64_t *ret_last_number)
+{
+    struct parts_claim claim;
+    enum es_status status = ES_OK;
+
+    parts_claim_begin(parts, &claim, producer, name, take_over);
+    status = parts_claim_end(&claim);
+    *ret_last_number = claim.errand.last_number;
+    return status;
 }
 
 void parts_detach(struct parts_producer *producer)
@@ -286,7 +372,7 @@ enum es_status parts_publish(struct parts_producer *producer, const char *stream
         operation.as.append.expect.number = (uint64_t)expected;
     }
     es_pack_init(&pack, payload, 512);
-    es_transaction_write_begin(&pack, 0, 1);
+    es_transaction_write_begin(&pack, producer->is_named ? number : 0, 1);
     es_transaction_write_operation(&pack, &operation);
     es_transaction_write_event(&pack, &event);
     assert_int_equal(es_pack_finish(&pack, &size), ES_OK);

@@ -9,6 +9,9 @@
 #ifndef TESTS_SUPPORT_COMMIT_PARTS_H
 #define TESTS_SUPPORT_COMMIT_PARTS_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "broker/committer.h"
 #include "broker/drain.h"
 #include "broker/sequencer.h"
@@ -34,6 +37,7 @@ struct commit_parts {
     struct scribe *scribe;
     struct witness *witness;
     struct committer *committer;
+    uint32_t answers_max; /* of each batch; 0: as many as fit */
     uint64_t published_events;
     uint64_t published_position; /* of the last one; positions must follow each other */
     struct {
@@ -51,6 +55,18 @@ struct parts_producer {
     struct es_lane_writer writer;
     struct es_ring ring;
     uint32_t flags; /* ES_RECORD_* of what it publishes; none unless the test sets them */
+    bool is_named;  /* the numbers of what it publishes are a named producer's */
+};
+
+/* A claim of a producer's name: somebody else's thread, which waits for its answer. */
+struct parts_claim {
+    struct commit_parts *parts;
+    struct parts_producer *producer;
+    const char *name;
+    struct errand errand;
+    enum es_status status;
+    pthread_t thread;
+    atomic_bool is_over;
 };
 
 /* Directories, and a broker open on them: log segments of 64 KiB, rings of
@@ -68,6 +84,20 @@ ES_MUST_USE enum es_status commit_parts_open(struct commit_parts *parts);
 enum es_status commit_parts_round(struct commit_parts *parts, int64_t now_ns);
 
 void parts_attach(struct commit_parts *parts, struct parts_producer *producer);
+/*
+ * Begins a claim, or with NULL as the producer a question: it lies in the inbox now. The test makes rounds, then ends it: the
+ * claim's status, and with ES_OK 'producer' is attached. Rounds are made until it is
+ * answered; or, where the broker is dead, it is told so.
+ */
+void parts_claim_begin(struct commit_parts *parts, struct parts_claim *claim,
+                       struct parts_producer *producer, const char *name, bool take_over);
+enum es_status parts_claim_end(struct parts_claim *claim);
+void parts_claim_give_up(struct parts_claim *claim);
+
+/* The whole of it. */
+enum es_status parts_claim(struct commit_parts *parts, struct parts_producer *producer,
+                           const char *name, bool take_over, uint64_t *ret_last_number);
+
 void parts_detach(struct parts_producer *producer);
 
 /* Publishes the append of one event with this number in its payload; with or

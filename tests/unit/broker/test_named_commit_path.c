@@ -1,0 +1,494 @@
+/*
+ * A name on the whole way of an event, and through deaths of the broker at every
+ * step of a takeover: what the former owner had published is committed before the
+ * new one is told the last number, and after whatever death each number is there
+ * once, and one lane alone may write.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "broker/first_result.h"
+#include "shm/codec/envelope.h"
+#include "shm/codec/store_key.h"
+#include "shm/codec/store_value.h"
+#include "tests/support/commit_parts.h"
+
+#define ORDERS "prod:main:L0:orders:M1"
+#define NAME "importer"
+#define LATER_NS (INT64_C(1) << 40)
+
+/* ---- which call breaks off ----------------------------------------------- */
+
+enum step {
+    APPEND,
+    SYNC,
+    APPLY,
+    ADVANCE,
+    HEAD,
+    FREE,
+    ACK,
+    STEP_COUNT,
+    NO_STEP
+};
+
+static struct {
+    enum step broken; /* this step, and everything after it, does not happen */
+    bool is_broken;
+} watch = {.broken = NO_STEP};
+
+static bool step(enum step which)
+{
+    watch.is_broken = watch.is_broken || which == watch.broken;
+    return !watch.is_broken;
+}
+
+enum es_status __real_log_append(struct log *log, const struct log_batch *batch, bool *begun);
+enum es_status __wrap_log_append(struct log *log, const struct log_batch *batch, bool *begun);
+enum es_status __wrap_log_append(struct log *log, const struct log_batch *batch, bool *begun)
+{
+    return step(APPEND) ? __real_log_append(log, batch, begun) : ES_E_IO;
+}
+
+enum es_status __real_log_sync(struct log *log);
+enum es_status __wrap_log_sync(struct log *log);
+enum es_status __wrap_log_sync(struct log *log)
+{
+    return step(SYNC) ? __real_log_sync(log) : ES_E_IO;
+}
+
+enum es_status __real_store_apply(struct store *store, const struct store_batch *batch,
+                                  enum store_apply_mode mode);
+enum es_status __wrap_store_apply(struct store *store, const struct store_batch *batch,
+                                  enum store_apply_mode mode);
+enum es_status __wrap_store_apply(struct store *store, const struct store_batch *batch,
+                                  enum store_apply_mode mode)
+{
+    return step(APPLY) ? __real_store_apply(store, batch, mode) : ES_E_IO;
+}
+
+void __real_es_control_advance_lane(struct es_control *control, uint32_t index,
+                                    uint64_t last_sequence, uint32_t next_offset);
+void __wrap_es_control_advance_lane(struct es_control *control, uint32_t index,
+                                    uint64_t last_sequence, uint32_t next_offset);
+void __wrap_es_control_advance_lane(struct es_control *control, uint32_t index,
+                                    uint64_t last_sequence, uint32_t next_offset)
+{
+    if (step(ADVANCE)) {
+        __real_es_control_advance_lane(control, index, last_sequence, next_offset);
+    }
+}
+
+void __real_es_control_set_head(struct es_control *control, const struct es_control_head *head);
+void __wrap_es_control_set_head(struct es_control *control, const struct es_control_head *head);
+void __wrap_es_control_set_head(struct es_control *control, const struct es_control_head *head)
+{
+    if (step(HEAD)) {
+        __real_es_control_set_head(control, head);
+    }
+}
+
+void __real_es_ring_free(struct es_ring_reader *reader, uint64_t cursor);
+void __wrap_es_ring_free(struct es_ring_reader *reader, uint64_t cursor);
+void __wrap_es_ring_free(struct es_ring_reader *reader, uint64_t cursor)
+{
+    if (step(FREE)) {
+        __real_es_ring_free(reader, cursor);
+    }
+}
+
+void __real_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence);
+void __wrap_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence);
+void __wrap_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence)
+{
+    if (step(ACK)) {
+        __real_es_lane_ack(reader, sequence);
+    }
+}
+
+/* ---- a broker and its producers ------------------------------------------ */
+
+static int setup(void **state)
+{
+    static struct commit_parts parts;
+
+    watch.broken = NO_STEP;
+    watch.is_broken = false;
+    commit_parts_make(&parts, 1024);
+    *state = &parts;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    commit_parts_remove(*state);
+    return 0;
+}
+
+static uint64_t claim(struct commit_parts *parts, struct parts_producer *producer, bool take_over)
+{
+    uint64_t last_number = 0;
+
+    assert_int_equal(parts_claim(parts, producer, NAME, take_over, &last_number), ES_OK);
+    return last_number;
+}
+
+static void publish(struct parts_producer *producer, uint64_t number, bool with_ticket)
+{
+    assert_int_equal(parts_publish(producer, ORDERS, PARTS_ANY, number, with_ticket), ES_OK);
+}
+
+/* Everything that waits anywhere, tickets or none. */
+static void settle(struct commit_parts *parts)
+{
+    for (int64_t i = 1; i <= 8; i++) {
+        assert_int_equal(commit_parts_round(parts, i * LATER_NS), ES_OK);
+    }
+}
+
+static struct es_lane_result collect(struct parts_producer *producer)
+{
+    struct es_lane_result result;
+
+    assert_int_equal(es_lane_collect(&producer->writer, &result), ES_OK);
+    return result;
+}
+
+static struct es_lane_result send(struct commit_parts *parts, struct parts_producer *producer,
+                                  uint64_t number)
+{
+    publish(producer, number, true);
+    settle(parts);
+    return collect(producer);
+}
+
+static void reopen(struct commit_parts *parts)
+{
+    commit_parts_drop(parts);
+    watch.broken = NO_STEP;
+    watch.is_broken = false;
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+}
+
+static struct es_producer_value stored_producer(struct commit_parts *parts)
+{
+    struct es_producer_value value = {.last_sequence = 0};
+    struct store_buffer bytes = {0};
+    struct es_key key;
+
+    es_key_producer(es_text_of(NAME), &key);
+    assert_int_equal(store_get(parts->startup.store, NULL, STORE_PRODUCERS,
+                               (struct store_slice){key.bytes, key.size}, &bytes),
+                     ES_OK);
+    assert_int_equal(es_producer_value_decode(bytes.bytes, bytes.size, &value), ES_OK);
+    store_buffer_deinit(&bytes);
+    return value;
+}
+
+/* The stream holds the numbers 1 to 'last', each once and in order, and each leads back. */
+static void assert_stored(struct commit_parts *parts, uint64_t last)
+{
+    struct store_buffer value = {0};
+    struct first_result first;
+    struct es_event_view view;
+    struct es_key key;
+
+    for (uint64_t number = 1; number <= last + 1; number++) {
+        enum es_status wanted = number <= last ? ES_OK : ES_NOT_FOUND;
+
+        es_key_event(es_text_of(ORDERS), number, &key);
+        assert_int_equal(store_get(parts->startup.store, NULL, STORE_EVENTS,
+                                   (struct store_slice){key.bytes, key.size}, &value),
+                         wanted);
+        assert_int_equal(
+            first_result_find(parts->startup.store, NULL, es_text_of(NAME), number, &first),
+            wanted);
+        if (wanted == ES_OK) {
+            assert_int_equal(es_envelope_decode(value.bytes, value.size, &view), ES_OK);
+            assert_int_equal(view.event.tick, number);
+            assert_int_equal(first.result.position, number);
+            assert_int_equal(first.result.stream_sequence, number);
+        }
+    }
+    store_buffer_deinit(&value);
+    assert_int_equal(stored_producer(parts).last_sequence, last);
+}
+
+/* ---- tests --------------------------------------------------------------- */
+
+static void a_second_owner_is_refused_or_takes_over(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer first;
+    struct parts_producer second;
+    uint64_t last_number = 0;
+
+    assert_int_equal(claim(parts, &first, false), 0);
+    assert_int_equal(send(parts, &first, 1).status, ES_OK);
+    assert_int_equal(parts_claim(parts, &second, NAME, false, &last_number), ES_E_BUSY);
+    assert_int_equal(send(parts, &first, 2).status, ES_OK);
+    assert_int_equal(claim(parts, &second, true), 2);
+    assert_int_equal(send(parts, &first, 3).status, ES_FENCED);
+    assert_int_equal(send(parts, &second, 3).status, ES_OK);
+    assert_stored(parts, 3);
+    parts_detach(&first);
+    parts_detach(&second);
+}
+
+/* Published before the claim, with and without a ticket: committed before it. */
+static void what_the_former_owner_published_is_committed_before_the_claim(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer first;
+    struct parts_producer second;
+
+    claim(parts, &first, false);
+    publish(&first, 1, true);
+    publish(&first, 2, true);
+    publish(&first, 3, false);
+    assert_int_equal(claim(parts, &second, true), 3);
+    assert_stored(parts, 3);
+    for (uint64_t number = 1; number <= 3; number++) {
+        assert_int_equal(collect(&first).position, number);
+    }
+    publish(&first, 4, false);
+    settle(parts);
+    assert_int_equal(collect(&first).status, ES_FENCED);
+    assert_stored(parts, 3);
+    parts_detach(&first);
+    parts_detach(&second);
+}
+
+/* The same where it takes several batches: the claim is held over, and comes last. */
+static void a_claim_waits_over_full_batches(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer first;
+    struct parts_producer second;
+    struct parts_claim waiting;
+    int rounds = 0;
+
+    claim(parts, &first, false);
+    for (uint64_t number = 1; number <= 5; number++) {
+        publish(&first, number, number % 2 == 0);
+    }
+    parts->answers_max = 1;
+    parts_claim_begin(parts, &waiting, &second, NAME, true);
+    while (stored_producer(parts).owner_incarnation == first.attachment.incarnation) {
+        assert_false(atomic_load(&waiting.is_over));
+        assert_int_equal(commit_parts_round(parts, 0), ES_OK);
+        rounds++;
+    }
+    assert_int_equal(rounds, 6);
+    assert_int_equal(parts_claim_end(&waiting), ES_OK);
+    assert_int_equal(waiting.errand.last_number, 5);
+    parts->answers_max = 0;
+    assert_stored(parts, 5);
+    parts_detach(&first);
+    parts_detach(&second);
+}
+
+static void the_lane_of_a_dead_or_closed_owner_is_emptied_and_free(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer dead;
+    struct parts_producer closed;
+    struct parts_producer third;
+
+    claim(parts, &dead, false);
+    publish(&dead, 1, false);
+    lanes_owner_gone(parts->lanes, dead.attachment.lane_index, dead.attachment.incarnation);
+    assert_int_equal(claim(parts, &closed, false), 1);
+    publish(&closed, 2, false);
+    es_lane_close(&closed.writer);
+    assert_int_equal(claim(parts, &third, false), 2);
+    assert_stored(parts, 2);
+    parts_detach(&dead);
+    parts_detach(&closed);
+    parts_detach(&third);
+}
+
+/* The broker dies at each step of each batch of a takeover. Whoever owns the name then
+ * goes on; the other is fenced; nothing is lost, nothing is there twice. */
+static void die_in_a_takeover(struct commit_parts *parts, enum step broken, int healthy_rounds,
+                              uint32_t answers_max)
+{
+    struct parts_producer first;
+    struct parts_producer second;
+    struct parts_producer third;
+    struct parts_claim waiting;
+    enum es_status status = ES_OK;
+    bool second_owns = false;
+    uint64_t last = 4;
+
+    claim(parts, &first, false);
+    assert_int_equal(send(parts, &first, 1).status, ES_OK);
+    publish(&first, 2, true);
+    publish(&first, 3, false);
+    publish(&first, 4, false);
+    parts->answers_max = answers_max;
+    parts_claim_begin(parts, &waiting, &second, NAME, true);
+    for (int i = 0; i < healthy_rounds; i++) {
+        assert_int_equal(commit_parts_round(parts, 0), ES_OK);
+    }
+    watch.broken = broken;
+    status = commit_parts_round(parts, 0);
+    watch.is_broken = true;
+    if (status != ES_OK || !atomic_load(&waiting.is_over)) {
+        if (status == ES_OK) {
+            parts->batch->answer_count = 0; /* answered, those that it held */
+        }
+        parts_claim_give_up(&waiting);
+    } else {
+        pthread_join(waiting.thread, NULL);
+    }
+    parts->answers_max = 0;
+    reopen(parts);
+
+    second_owns = stored_producer(parts).owner_incarnation != first.attachment.incarnation;
+    if (second_owns) {
+        assert_stored(parts, 4); /* all of it before the claim */
+    }
+    publish(&first, 5, true);
+    settle(parts);
+    last += second_owns ? 0 : 1;
+    assert_stored(parts, last);
+    assert_int_equal(claim(parts, &third, true), last);
+    assert_int_equal(send(parts, &third, last + 1).status, ES_OK);
+    assert_int_equal(send(parts, &third, 3).position, 3);
+    publish(&first, last + 2, true);
+    settle(parts);
+    assert_stored(parts, last + 1);
+    reopen(parts);
+    assert_stored(parts, last + 1);
+    assert_int_equal(send(parts, &third, last + 2).status, ES_OK);
+    assert_int_equal(send(parts, &third, 1).position, 1);
+    assert_stored(parts, last + 2);
+    parts_detach(&first);
+    parts_detach(&third);
+}
+
+static void a_death_at_any_step_of_a_takeover_neither_loses_nor_repeats(void **state)
+{
+    struct commit_parts *parts = *state;
+
+    for (uint32_t answers_max = 0; answers_max <= 2; answers_max++) {
+        int rounds = answers_max == 0 ? 1 : 4 / (int)answers_max;
+
+        for (enum step broken = APPEND; broken < STEP_COUNT; broken++) {
+            for (int healthy = 0; healthy < rounds; healthy++) {
+                void *again = parts;
+
+                die_in_a_takeover(parts, broken, healthy, answers_max);
+                teardown(&again);
+                setup(&again);
+            }
+        }
+    }
+}
+
+/* Of the lane that a broker had made for a claim nobody may ever have heard. */
+static void a_named_lane_nobody_wrote_in_does_not_keep_the_name_over_a_restart(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer silent;
+    struct parts_producer other;
+
+    claim(parts, &silent, false);
+    reopen(parts);
+    assert_int_equal(claim(parts, &other, false), 0);
+    assert_int_equal(send(parts, &other, 1).status, ES_OK);
+    reopen(parts);
+    assert_int_equal(send(parts, &other, 2).status, ES_OK);
+    assert_stored(parts, 2);
+    parts_detach(&silent);
+    parts_detach(&other);
+}
+
+/* A recovered owner is as alive as it was: it still keeps the name. */
+static void a_recovered_owner_keeps_the_name(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer owner;
+    struct parts_producer other;
+    uint64_t last_number = 0;
+
+    claim(parts, &owner, false);
+    assert_int_equal(send(parts, &owner, 1).status, ES_OK);
+    publish(&owner, 2, false);
+    reopen(parts);
+    assert_int_equal(parts_claim(parts, &other, NAME, false, &last_number), ES_E_BUSY);
+    assert_int_equal(claim(parts, &other, true), 2);
+    assert_int_equal(send(parts, &other, 3).status, ES_OK);
+    assert_stored(parts, 3);
+    parts_detach(&owner);
+    parts_detach(&other);
+}
+
+/* A question is answered when everything published before it is durable. */
+static void a_question_comes_after_all_that_was_published(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer owner;
+    struct parts_claim asking;
+
+    claim(parts, &owner, false);
+    publish(&owner, 1, false);
+    publish(&owner, 2, false);
+    parts->answers_max = 1;
+    parts_claim_begin(parts, &asking, NULL, NAME, false);
+    assert_int_equal(parts_claim_end(&asking), ES_OK);
+    assert_stored(parts, 2);
+    assert_int_equal(asking.errand.owner_incarnation, owner.attachment.incarnation);
+    assert_int_equal(asking.errand.owner_pid, getpid());
+    assert_true(asking.errand.owner_lives);
+    parts_detach(&owner);
+}
+
+/* Who stops the broker leaves nobody waiting for a claim that is not made. */
+static void a_claim_that_the_end_overtakes_is_not_serving(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer first;
+    struct parts_producer second;
+    struct parts_claim waiting;
+
+    claim(parts, &first, false);
+    publish(&first, 1, true);
+    publish(&first, 2, true);
+    parts->answers_max = 1;
+    parts_claim_begin(parts, &waiting, &second, NAME, true);
+    assert_int_equal(commit_parts_round(parts, 0), ES_OK);
+    parts->batch->answer_count = 0;
+    parts_claim_give_up(&waiting);
+    assert_int_equal(waiting.status, ES_NOT_SERVING);
+    parts->answers_max = 0;
+    reopen(parts);
+    assert_int_equal(send(parts, &first, 3).position, 1); /* of the first, collected now */
+    assert_stored(parts, 3);
+    assert_int_equal(stored_producer(parts).owner_incarnation, first.attachment.incarnation);
+    parts_detach(&first);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        TEST(a_second_owner_is_refused_or_takes_over),
+        TEST(what_the_former_owner_published_is_committed_before_the_claim),
+        TEST(a_claim_waits_over_full_batches),
+        TEST(the_lane_of_a_dead_or_closed_owner_is_emptied_and_free),
+        TEST(a_death_at_any_step_of_a_takeover_neither_loses_nor_repeats),
+        TEST(a_named_lane_nobody_wrote_in_does_not_keep_the_name_over_a_restart),
+        TEST(a_recovered_owner_keeps_the_name),
+        TEST(a_question_comes_after_all_that_was_published),
+        TEST(a_claim_that_the_end_overtakes_is_not_serving),
+#undef TEST
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
