@@ -32,13 +32,14 @@ static enum es_exit tell(const struct invocation *invocation, enum es_status sta
         return exit_of_status(status);
     }
     (void)!es_receipt_decode(receipt->bytes, receipt->size, &fields); /* it was read before */
+    if (status != ES_OK) {
+        invocation_error("%s, %s: see docs/recovery.md", verdict, message);
+    }
     if (!invocation->json) {
         if (status == ES_OK) {
             (void)printf("proven: the store holds position %" PRIu64
                          " and the whole history before it, as the receipt says\n",
                          fields.position);
-        } else {
-            invocation_error("%s, %s: see docs/recovery.md", verdict, message);
         }
         return exit_of_status(status);
     }
