@@ -9,9 +9,9 @@ from lib_esctl import STREAM, run
 
 VERBS = {
     "append": ("S", "T"), "import": ("-",), "export": (), "read": ("S",), "tail": (), "head": (),
-    "streams": (), "snapshot save": ("S",), "snapshot show": ("S",), "snapshot list": (),
-    "snapshot delete": ("S",), "kv put": ("n", "k", "v"), "kv get": ("n", "k"),
-    "kv delete": ("n", "k"), "kv list": ("n",), "verify": (), "status": (), "inspect": (),
+    "streams": (), "producer": ("p",), "producers": (), "snapshot save": ("S",),
+    "snapshot show": ("S",), "snapshot list": (), "snapshot delete": ("S",), "kv put": ("n", "k", "v"),
+    "kv get": ("n", "k"), "kv delete": ("n", "k"), "kv list": ("n",), "verify": (), "status": (), "inspect": (),
 }
 
 

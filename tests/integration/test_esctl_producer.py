@@ -32,6 +32,7 @@ class Append(Case):
         self.assertEqual(self.one("head")["position"], 2)
         self.assertIn("(stored before)", self.esctl(
             "append", STREAM, "paid", "--payload", "1", "--producer", f"{NAME}:1"))
+        self.assertNotIn("stored before", self.esctl("append", STREAM, "paid"))
 
     def test_a_repeat_of_what_expected_something_is_not_judged_again(self):
         first = self.once(1, "1", "--expect", "none")
