@@ -20,11 +20,17 @@ static void flush(struct flusher *flusher, const struct log_point *point)
 {
     struct counters *counters = flusher->config.counters;
     int64_t begun_ns = es_monotonic_ns();
+    struct store_books books;
 
     if (store_flush_wait(flusher->config.store) != ES_OK) {
         flusher->config.failed("flushing the store", store_why(flusher->config.store));
     }
     ES_PROBE(flush_store_flushed);
+    if (store_books(flusher->config.store, &books) != ES_OK ||
+        log_note_books(flusher->config.log, &(struct log_books){books.number, books.bytes}) !=
+            ES_OK) {
+        flusher->config.failed("noting the store's books", log_why(flusher->config.log));
+    }
     if (log_mark_flushed(flusher->config.log, point) != ES_OK) {
         flusher->config.failed("marking the log as flushed", log_why(flusher->config.log));
     }
@@ -37,6 +43,10 @@ static void *run(void *context)
     struct flusher *flusher = context;
 
     pthread_setname_np(pthread_self(), "es-flusher");
+    if (store_begin_merging(flusher->config.store) != ES_OK) {
+        flusher->config.failed("beginning to merge the store's files",
+                               store_why(flusher->config.store));
+    }
     pthread_mutex_lock(&flusher->lock);
     while (!flusher->is_stopping || flusher->has_cut) {
         if (flusher->has_cut) {

@@ -307,7 +307,9 @@ enum es_status log_open(struct disk *disk, enum disk_access access, char *why, s
     log->origin.identity = log->files[log->newest].header.identity;
     log->origin.geometry = log->files[log->newest].header.geometry;
     log->origin.flushed = log->files[log->newest].header.flushed;
+    log->origin.books = log->files[log->newest].header.books;
     log->flushed = log->origin.flushed;
+    log->books = log->origin.books;
     *ret_log = log;
     return ES_OK;
 }

@@ -49,6 +49,15 @@ struct log_point {
     uint8_t store_hash[LOG_HASH_BYTES];
 };
 
+/*
+ * The store's list of its own files (store_books() in store.h), as far as it is known to be
+ * synced: what is behind may be torn by a power cut, and is not missed.
+ */
+struct log_books {
+    uint64_t number; /* of the list; 0: nothing is known */
+    uint64_t bytes;
+};
+
 struct log_geometry {
     uint32_t segment_count; /* LOG_SEGMENT_COUNT_MIN..MAX */
     uint64_t segment_bytes; /* LOG_SEGMENT_BYTES_MIN..MAX, a multiple of 4096 */
@@ -100,6 +109,7 @@ struct log_origin {
     struct log_identity identity;
     struct log_geometry geometry;
     struct log_point flushed;
+    struct log_books books;
 };
 
 const struct log_origin *log_origin(const struct log *log);
@@ -205,6 +215,13 @@ uint64_t log_durable_batch(struct log *log);
  * ES_E_INVALID: 'point' is beyond what is durable: our own mistake.
  */
 ES_MUST_USE enum es_status log_mark_flushed(struct log *log, const struct log_point *point);
+
+/*
+ * Says in the header of the current segment, synced, how much of the store's books is; the
+ * headers after it say so too. Of a log opened DISK_READ_WRITE, before log_begin() too; else
+ * the thread of log_mark_flushed(), and before that call.
+ */
+ES_MUST_USE enum es_status log_note_books(struct log *log, const struct log_books *books);
 
 /* The first failure in words, "" without one; valid while the log lives. */
 const char *log_why(const struct log *log);

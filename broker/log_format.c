@@ -56,6 +56,8 @@ void log_segment_header_encode(const struct log_segment_header *header,
     es_cursor_put_u64(&cursor, header->flushed.batch_number);
     es_cursor_put_bytes(&cursor, header->flushed.store_hash, LOG_HASH_BYTES);
     es_cursor_put_u64(&cursor, header->revision);
+    es_cursor_put_u64(&cursor, header->books.number);
+    es_cursor_put_u64(&cursor, header->books.bytes);
     es_cursor_put_zeros_to(&cursor, SLOT_CRC_OFFSET);
     es_cursor_put_u32(&cursor, es_crc32c(0, ret_slot, SLOT_CRC_OFFSET));
     assert(es_cursor_ok(&cursor));
@@ -79,6 +81,8 @@ static void segment_fields_decode(struct es_cursor *cursor, struct log_segment_h
     header->flushed.batch_number = es_cursor_get_u64(cursor);
     es_cursor_get_bytes(cursor, header->flushed.store_hash, LOG_HASH_BYTES);
     header->revision = es_cursor_get_u64(cursor);
+    header->books.number = es_cursor_get_u64(cursor);
+    header->books.bytes = es_cursor_get_u64(cursor);
 }
 
 enum es_status log_segment_header_decode(const uint8_t slot[LOG_HEADER_SLOT_BYTES],

@@ -11,7 +11,8 @@
  *     0 magic "ESLOGSEG" | 8 format | 12 segment_count | 16 store_id
  *    32 epoch | 40 secret | 48 segment_bytes | 56 segment_number
  *    64 first_batch | 72 previous_store_hash | 104 flushed_batch
- *   112 flushed_store_hash | 144 revision | 152 zeros | 252 CRC32C of 0..251
+ *   112 flushed_store_hash | 144 revision | 152 books_number
+ *   160 books_bytes | 168 zeros | 252 CRC32C of 0..251
  *
  *   record header, 48 bytes, the body follows
  *     0 magic "ESRC" | 4 body_bytes | 8 secret | 16 segment_number
@@ -43,6 +44,7 @@ struct log_segment_header {
     uint64_t first_batch;
     uint8_t previous_store_hash[LOG_HASH_BYTES]; /* after first_batch - 1 */
     struct log_point flushed;
+    struct log_books books;
     uint64_t revision; /* of this file's header page, grows with each write */
 };
 

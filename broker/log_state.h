@@ -41,6 +41,7 @@ struct log {
     /* Held while a header is written and synced; taken before 'state_lock'. */
     pthread_mutex_t header_lock;
     struct log_point flushed; /* as the newest synced header says; under header_lock */
+    struct log_books books;   /* likewise */
 
     pthread_mutex_t state_lock; /* short: guards what follows, and 'newest' */
     uint64_t last_batch;

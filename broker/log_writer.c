@@ -103,6 +103,7 @@ static enum es_status begin_segment(struct log *log, uint32_t index,
         .segment_number = log->segment_max + 1,
         .first_batch = previous->batch_number + 1,
         .flushed = log->flushed,
+        .books = log->books,
     };
     enum es_status status = ES_OK;
 
@@ -278,6 +279,32 @@ uint64_t log_durable_batch(struct log *log)
     durable_batch = log->durable_batch;
     pthread_mutex_unlock(&log->state_lock);
     return durable_batch;
+}
+
+enum es_status log_note_books(struct log *log, const struct log_books *books)
+{
+    struct log_segment_header header;
+    enum es_status status = ES_OK;
+
+    if (atomic_load(&log->failed)) {
+        return ES_E_CLOSED;
+    }
+    if (log->access != DISK_READ_WRITE) {
+        return ES_E_PERMISSION;
+    }
+    pthread_mutex_lock(&log->header_lock);
+    if (books->number != log->books.number || books->bytes != log->books.bytes) {
+        header = log->files[log->newest].header;
+        header.books = *books;
+        status = log_header_write(&log->files[log->newest], &header);
+        if (status == ES_OK) {
+            log->books = *books;
+        } else {
+            status = log_fail(log, status, "write of the note about the store", log->newest);
+        }
+    }
+    pthread_mutex_unlock(&log->header_lock);
+    return status;
 }
 
 enum es_status log_mark_flushed(struct log *log, const struct log_point *point)

@@ -34,26 +34,27 @@ static enum es_status apply_record(void *context, const struct log_record *recor
 
 static enum es_status open_store(struct offline_store *offline, char why[DATA_WHY_BYTES])
 {
-    const struct store_rocksdb_options options = {.directory = offline->directory.store_path,
-                                                  .logs_directory =
-                                                      offline->directory.store_logs_path,
-                                                  .mode = STORE_READ_ONLY,
-                                                  .cache_bytes = CACHE_BYTES};
+    struct store_rocksdb_options options = {.directory = offline->directory.store_path,
+                                            .logs_directory = offline->directory.store_logs_path,
+                                            .mode = STORE_READ_ONLY,
+                                            .cache_bytes = CACHE_BYTES};
     char store_why_text[STORE_WHY_BYTES] = "";
     char log_why_text[LOG_WHY_BYTES] = "";
-    enum es_status status = store_rocksdb_open(&options, store_why_text, &offline->base);
+    enum es_status status = data_directory_open_log(&offline->directory);
 
-    if (status != ES_OK) {
-        return startup_explain(why, status, "the store in %s cannot be opened (%s)",
-                               offline->directory.store_path, store_why_text);
-    }
-    status = data_directory_open_log(&offline->directory);
     if (status == ES_OK) {
         status = log_open(offline->directory.log_disk, DISK_READ_ONLY, log_why_text, &offline->log);
     }
     if (status != ES_OK) {
         return startup_explain(why, status, "the commit log in %s cannot be opened (%s)",
                                offline->directory.log_path, log_why_text);
+    }
+    options.books.number = log_origin(offline->log)->books.number;
+    options.books.bytes = log_origin(offline->log)->books.bytes;
+    status = store_rocksdb_open(&options, store_why_text, &offline->base);
+    if (status != ES_OK) {
+        return startup_explain(why, status, "the store in %s cannot be opened (%s)",
+                               offline->directory.store_path, store_why_text);
     }
     return startup_find_flushed(offline->base, log_origin(offline->log), &offline->end, why);
 }

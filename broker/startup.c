@@ -25,15 +25,35 @@ static enum es_status open_store(struct startup *startup, const struct startup_o
         .mode = mode,
         .unflushed_bytes_max = geometry->segment_bytes * geometry->segment_count,
     };
-    enum es_status status = options->in_memory
-                                ? store_memory_new(&startup->store)
-                                : store_rocksdb_open(&rocksdb, store_why_text, &startup->store);
+    const struct log_books *books = startup->log == NULL ? NULL : &log_origin(startup->log)->books;
 
+    enum es_status status = ES_OK;
+
+    if (books != NULL) {
+        rocksdb.books = (struct store_books){books->number, books->bytes};
+    }
+    status = options->in_memory ? store_memory_new(&startup->store)
+                                : store_rocksdb_open(&rocksdb, store_why_text, &startup->store);
     if (status != ES_OK) {
         startup_explain(why, status, "cannot open the store in %s: %s",
                         startup->directory.store_path, store_why_text);
     }
     return status;
+}
+
+/* Whatever RocksDB notes from now on may be torn by a power cut: up to here it may not. */
+static enum es_status note_books(struct startup *startup, char why[DATA_WHY_BYTES])
+{
+    struct store_books books;
+    enum es_status status = store_books(startup->store, &books);
+
+    if (status == ES_OK) {
+        status = log_note_books(startup->log, &(struct log_books){books.number, books.bytes});
+    }
+    return status == ES_OK ? status
+                           : startup_explain(why, status, "cannot note what %s holds: %s%s",
+                                             startup->directory.store_path,
+                                             store_why(startup->store), log_why(startup->log));
 }
 
 static enum es_status put_default(struct store_batch *writes, const struct es_key *key,
@@ -288,6 +308,10 @@ static enum es_status open_for_writing(struct startup *startup,
     if (status != ES_OK) {
         return status;
     }
+    status = note_books(startup, why);
+    if (status != ES_OK) {
+        return status;
+    }
     startup->end = finding->flushed;
     ES_PROBE(start_store_opened);
     status = heads_new(startup->store, counters, HEADS_CACHED_MAX, &startup->heads);
@@ -328,6 +352,10 @@ static enum es_status begin(struct startup *startup, const struct startup_option
         return status;
     }
     ES_PROBE(start_memory_taken_over);
+    status = note_books(startup, why);
+    if (status != ES_OK) {
+        return status;
+    }
     status = log_begin(startup->log, startup->state.epoch, &point);
     if (status != ES_OK) {
         return startup_explain(why, status, "cannot begin a segment of the commit log: %s",
@@ -345,11 +373,7 @@ static enum es_status begin(struct startup *startup, const struct startup_option
         return startup_explain(why, ES_E_IO, "cannot take the mark of a backup from %s: %s",
                                startup->directory.path, strerror(errno));
     }
-    status = store_begin_merging(startup->store);
-    return status == ES_OK
-               ? ES_OK
-               : startup_explain(why, status, "cannot begin to merge the files of %s: %s",
-                                 startup->directory.store_path, store_why(startup->store));
+    return ES_OK;
 }
 
 static bool is_new(const struct startup *startup, const struct startup_options *options)

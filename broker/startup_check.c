@@ -206,6 +206,8 @@ static enum es_status open_all(struct checking *checking)
                                directory->log_path,
                                log_why_text[0] != '\0' ? log_why_text : es_status_text(status));
     }
+    options.books.number = log_origin(checking->log)->books.number;
+    options.books.bytes = log_origin(checking->log)->books.bytes;
     status = store_rocksdb_open(&options, store_why_text, &checking->store);
     if (status != ES_OK) {
         return startup_explain(checking->why, status == ES_NOT_FOUND ? ES_E_CORRUPT : status,

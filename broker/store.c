@@ -311,6 +311,12 @@ enum es_status store_apply(struct store *store, const struct store_batch *batch,
     return store->operations->apply(store, batch, mode);
 }
 
+enum es_status store_books(struct store *store, struct store_books *ret_books)
+{
+    *ret_books = (struct store_books){.number = 0};
+    return store->operations->books == NULL ? ES_OK : store->operations->books(store, ret_books);
+}
+
 enum es_status store_begin_merging(struct store *store)
 {
     return store->operations->begin_merging == NULL ? ES_OK

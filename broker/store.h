@@ -72,6 +72,12 @@ enum store_mode {
     STORE_READ_ONLY   /* an existing store; changes no byte of it, apply is refused */
 };
 
+/* The store's list of its own files: which one, and so many bytes of it. */
+struct store_books {
+    uint64_t number; /* 0: there is none */
+    uint64_t bytes;
+};
+
 struct store_rocksdb_options {
     const char *directory; /* of RocksDB's files; made by STORE_CREATE */
     const char
@@ -79,6 +85,9 @@ struct store_rocksdb_options {
     enum store_mode mode;
     uint64_t unflushed_bytes_max; /* the commit log's size: memory tables hold that much */
     uint64_t cache_bytes;         /* block cache with index and filter blocks; 0: default */
+    /* What is known to be synced of the store's books. Behind it an entry may be torn by a
+     * power cut: READ_WRITE then cuts it off, READ_ONLY reads past it. */
+    struct store_books books;
 };
 
 /*
@@ -159,6 +168,7 @@ ES_MUST_USE enum es_status store_apply(struct store *store, const struct store_b
 /*
  * From now on files are merged in the background. Not before the start is over: damage
  * that merging meets ends all writing, and a start that has begun to write must not fail.
+ * Any thread; nobody waits for it, for it writes a file for each family.
  */
 ES_MUST_USE enum es_status store_begin_merging(struct store *store);
 
@@ -189,6 +199,13 @@ ES_MUST_USE enum es_status store_flush_all(struct store *store);
  * kind of store cannot.
  */
 ES_MUST_USE enum es_status store_checkpoint(struct store *store, const char *directory);
+
+/*
+ * Syncs the store's books and tells how much that is: for the next start, in
+ * store_rocksdb_options. What is in them is needed once log_mark_flushed() says that a
+ * cut is flushed, and so is told before. Any thread. ES_E_IO: fail-stop.
+ */
+ES_MUST_USE enum es_status store_books(struct store *store, struct store_books *ret_books);
 
 /* Memory tables, caches and table readers, in bytes. */
 uint64_t store_memory_bytes(const struct store *store);

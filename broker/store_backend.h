@@ -19,6 +19,7 @@ struct store_operations {
     void (*free)(struct store *store);
     enum es_status (*apply)(struct store *store, const struct store_batch *batch,
                             enum store_apply_mode mode);
+    enum es_status (*books)(struct store *store, struct store_books *ret_books); /* NULL: none */
     enum es_status (*begin_merging)(struct store *store); /* NULL: there is nothing to merge */
     /* NULL: reading cannot fail. */
     enum es_status (*check_replay)(struct store *store, const struct store_batch *batch);

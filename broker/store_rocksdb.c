@@ -15,6 +15,7 @@
 #include <rocksdb/c.h>
 
 #include "broker/store_growth.h"
+#include "broker/store_rocksdb_books.h"
 #include "broker/store_rocksdb_settings.h"
 #include "broker/store_rocksdb_state.h"
 
@@ -150,7 +151,7 @@ static enum es_status check_families(const struct opening *opening)
     size_t count = 0;
     size_t known = 0;
     char *message = NULL;
-    char **names = rocksdb_list_column_families(opening->database, opening->asked->directory,
+    char **names = rocksdb_list_column_families(opening->database, opening->rocks->directory,
                                                 &count, &message);
 
     if (message != NULL) {
@@ -291,12 +292,12 @@ static enum es_status open_database(struct opening *opening)
         options[i] = opening->families[i];
     }
     if (asked->mode == STORE_READ_ONLY) {
-        rocks->db = rocksdb_open_for_read_only_column_families(opening->database, asked->directory,
+        rocks->db = rocksdb_open_for_read_only_column_families(opening->database, rocks->directory,
                                                                STORE_FAMILY_COUNT, names, options,
                                                                rocks->families, 0, &message);
     } else {
         rocks->db =
-            rocksdb_open_column_families(opening->database, asked->directory, STORE_FAMILY_COUNT,
+            rocksdb_open_column_families(opening->database, rocks->directory, STORE_FAMILY_COUNT,
                                          names, options, rocks->families, &message);
     }
     if (message != NULL) {
@@ -328,6 +329,9 @@ static void rocks_free(struct store *store)
     rocksdb_cache_destroy(rocks->cache);
     rocksdb_env_destroy(rocks->env);
     store_growth_free(rocks->growth);
+    if (rocks->stand_in[0] != '\0') {
+        books_stand_in_remove(rocks->stand_in);
+    }
     store_deinit(store);
     free(rocks);
 }
@@ -346,9 +350,18 @@ static rocksdb_cache_t *cache_new(uint64_t bytes)
     return cache;
 }
 
+static enum es_status rocks_books(struct store *store, struct store_books *ret_books)
+{
+    enum es_status status = books_settle(store_rocks_of(store)->directory, ret_books);
+
+    return status == ES_OK ? status
+                           : store_fail(store, status, "RocksDB's MANIFEST cannot be synced");
+}
+
 static const struct store_operations rocks_operations = {
     .free = rocks_free,
     .apply = store_rocks_apply,
+    .books = rocks_books,
     .begin_merging = store_rocks_begin_merging,
     .check_replay = store_rocks_check_replay,
     .flush_begin = store_rocks_flush_begin,
@@ -392,6 +405,33 @@ static struct rocks_store *rocks_new(const struct store_rocksdb_options *asked)
     return rocks;
 }
 
+/* Chooses what RocksDB is opened on, and takes away an entry that a power cut has torn. */
+static enum es_status choose_directory(struct opening *opening)
+{
+    const struct store_rocksdb_options *asked = opening->asked;
+    struct rocks_store *rocks = opening->rocks;
+    struct store_books whole;
+    enum es_status status = ES_OK;
+
+    if (strlen(asked->directory) >= sizeof rocks->directory) {
+        return refuse(opening->why, ES_E_TOO_LARGE, "the path is too long");
+    }
+    snprintf(rocks->directory, sizeof rocks->directory, "%s", asked->directory);
+    if (asked->mode == STORE_CREATE || !books_are_torn(asked->directory, &asked->books, &whole)) {
+        return ES_OK;
+    }
+    if (asked->mode == STORE_READ_WRITE) {
+        status = books_cut(asked->directory, &whole);
+    } else {
+        status = books_stand_in(asked->directory, &whole, asked->logs_directory, rocks->stand_in,
+                                sizeof rocks->stand_in);
+        snprintf(rocks->directory, sizeof rocks->directory, "%s", rocks->stand_in);
+    }
+    return status == ES_OK ? status
+                           : refuse(opening->why, status,
+                                    "the end of RocksDB's MANIFEST is torn, and cannot be mended");
+}
+
 enum es_status store_rocksdb_open(const struct store_rocksdb_options *options, char *why,
                                   struct store **ret_store)
 {
@@ -405,7 +445,10 @@ enum es_status store_rocksdb_open(const struct store_rocksdb_options *options, c
     if (opening.rocks == NULL) {
         return refuse(why, ES_E_NO_MEMORY, "out of memory");
     }
-    status = make_options(&opening);
+    status = choose_directory(&opening);
+    if (status == ES_OK) {
+        status = make_options(&opening);
+    }
     if (status == ES_OK && options->mode != STORE_CREATE) {
         status = check_families(&opening);
     }

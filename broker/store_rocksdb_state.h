@@ -11,8 +11,14 @@
 
 struct store_growth;
 
+enum {
+    ROCKS_PATH_BYTES = 4096
+};
+
 struct rocks_store {
     struct store store;
+    char directory[ROCKS_PATH_BYTES]; /* that RocksDB was opened on */
+    char stand_in[ROCKS_PATH_BYTES];  /* store_rocksdb_books.h; "": none */
     struct rocksdb_t *db;
     struct rocksdb_column_family_handle_t *families[STORE_FAMILY_COUNT];
     struct rocksdb_env_t *env;

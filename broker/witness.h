@@ -29,7 +29,8 @@ ES_MUST_USE enum es_status witness_new(const struct witness_config *config,
                                        const struct anchor_state *state,
                                        struct witness **ret_witness);
 
-/* The newest commit, which is synced unless syncs_log: batch, commit, position and store hash of 'state' count. */
+/* The newest commit, which is synced unless syncs_log: batch, commit, position and store hash
+ * of 'state' count. */
 void witness_note(struct witness *witness, uint64_t batch_number, uint64_t commit_number,
                   uint64_t position, const uint8_t *store_hash);
 

@@ -1,7 +1,8 @@
 /*
  * The negative control of test_power_cuts.py, preloaded into the broker: its syncs
  * do nothing. NOSYNC=all: none of them; NOSYNC=log: those of the commit log's
- * segments; NOSYNC=some: each eighth of those. What such a broker acknowledges is not there after a power cut.
+ * segments; NOSYNC=some: each eighth of those. What such a broker acknowledges is not
+ * there after a power cut.
  */
 #include <dlfcn.h>
 #include <stdbool.h>

@@ -31,7 +31,7 @@ from lib_history import Found, Log, check  # noqa: E402
 ESBROKER = str(BUILD / "bin" / "esbroker")
 ESCTL = str(BUILD / "bin" / "esctl")
 KEEPS = (0, 25, 50, 75, 100)
-SEGMENT_BYTES = 64 * 1024
+SEGMENT_BYTES = 128 * 1024
 IMAGES_PER_DISK = 40
 DEFAULT_COUNT = 40
 FAULTS = ("all", "log", "some")  # nosync.c
@@ -52,7 +52,7 @@ class Broker:
         self.errors = open(self.run / "errors", "w+", encoding="utf-8", errors="replace")
         self.process = subprocess.Popen(
             [*REBOOTED, str(boot_id), ESBROKER, "--data", str(data), "--run", str(self.run),
-             "--log-segment-bytes", str(SEGMENT_BYTES), "--lane-bytes", "65536", "--slots", "256",
+             "--log-segment-bytes", str(SEGMENT_BYTES), "--lane-bytes", "262144", "--slots", "256",
              "--reserve-bytes", "0", "--log-level", "error", *settings],
             stdout=subprocess.PIPE, stderr=self.errors, bufsize=0,
             env={**os.environ, **(environment or {})})

@@ -33,6 +33,7 @@ enum {
 #define PATIENCE_NS UINT64_C(60000000000)
 
 struct writer {
+    struct es_connection *connection;
     struct es_producer *producer;
     const char *name;
     int log;
@@ -155,6 +156,7 @@ static void append(struct writer *writer)
         status = add_operations(writer, transaction, number);
     }
     if (status != ES_OK) {
+        fprintf(stderr, "%s\n", es_connection_error(writer->connection));
         fail(writer, "making a transaction", status);
     }
     status = es_transaction_submit(transaction, &ticket);
@@ -188,6 +190,7 @@ int main(int argc, char **argv)
         es_producer_open(connection, &producer, &writer.producer) != ES_OK) {
         fail(&writer, es_connection_error(connection), ES_E_UNREACHABLE);
     }
+    writer.connection = connection;
     while (fgets(line, sizeof line, stdin) != NULL) {
         for (uint64_t left = strtoull(line, NULL, 10); left > 0; left--) {
             append(&writer);
