@@ -35,6 +35,7 @@ struct process {
 static struct process process;
 static bool is_serving;
 static bool is_stopping;
+static void (*show)(const struct startup *startup); /* of a process that only tries */
 static enum es_status start_status;
 static char why[DATA_WHY_BYTES];
 
@@ -129,6 +130,13 @@ static enum es_status take_over(void *context, const struct startup *startup)
                : lanes_new(&config, &head, &process.lanes);
 }
 
+static enum es_status show_and_end(void *context, const struct startup *startup)
+{
+    (void)context;
+    show(startup);
+    sim_broker_ends(SIM_KILLED);
+}
+
 static void open_store(void)
 {
     const struct startup_options options = {
@@ -136,7 +144,7 @@ static void open_store(void)
         .durability = sim.durability,
         .geometry = {.segment_count = sim.segment_count, .segment_bytes = LOG_SEGMENT_BYTES_MIN},
         .look = look,
-        .take_over = take_over,
+        .take_over = show == NULL ? take_over : show_and_end,
     };
 
     start_status = startup_open(&options, &process.counters, &process.startup, why);
@@ -279,7 +287,7 @@ static void *run(void *context)
 
 /* ---- from outside ------------------------------------------------------------ */
 
-void sim_broker_start(void)
+static void begin(void)
 {
     enum sim_zone zone = sim_heap_select(ZONE_BROKER);
 
@@ -290,9 +298,21 @@ void sim_broker_start(void)
     start_status = ES_OK;
     sim.end = SIM_RUNNING;
     sim.has_failed = false;
-    sim.starts++;
     sim_fiber_new(run, NULL);
     (void)sim_heap_select(zone);
+}
+
+void sim_broker_start(void)
+{
+    show = NULL;
+    sim.starts++;
+    begin();
+}
+
+void sim_broker_try(void (*found)(const struct startup *startup))
+{
+    show = found;
+    begin();
 }
 
 void sim_broker_stop(void)

@@ -12,10 +12,15 @@
 #include <stdint.h>
 
 #include "broker/lanes.h"
+#include "broker/startup.h"
 #include "tests/simulation/sim.h"
 
 /* Begins a process. The one before has been buried. */
 void sim_broker_start(void);
+
+/* Begins a process that only tries to start: before it would touch shared memory it
+ * shows what it has found, and ends as SIM_KILLED. */
+void sim_broker_try(void (*found)(const struct startup *startup));
 
 /* It runs, has come into its commit loop, and was not asked to stop. */
 bool sim_broker_is_serving(void);

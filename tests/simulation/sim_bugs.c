@@ -292,3 +292,15 @@ enum es_status __wrap_anchor_open(struct disk *disk, const char *name, enum disk
     }
     return status;
 }
+
+enum es_status __real_anchor_write(struct anchor *anchor, const struct anchor_state *state);
+enum es_status __wrap_anchor_write(struct anchor *anchor, const struct anchor_state *state);
+enum es_status __wrap_anchor_write(struct anchor *anchor, const struct anchor_state *state)
+{
+    enum es_status status = __real_anchor_write(anchor, state);
+
+    if (status == ES_OK) {
+        model_anchored(state->commit_number);
+    }
+    return status;
+}

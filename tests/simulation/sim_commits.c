@@ -170,6 +170,7 @@ static void read_event(struct reading *reading, uint32_t stream_index, uint64_t 
     stream->positions[sequence] = (uint32_t)position;
     model.position = position;
     memcpy(model.events[position].hash, hash, ES_HASH_SIZE);
+    model.events[position].time_us = reading->view.time_us;
     sim_trace(14, hash[0]);
 }
 

@@ -328,6 +328,16 @@ void model_synced(uint64_t commit_number)
     }
 }
 
+void model_anchored(uint64_t commit_number)
+{
+    model.anchored_commit = commit_number;
+}
+
+void model_paged(uint64_t commit_number)
+{
+    model.paged_commit = commit_number;
+}
+
 void model_stopped_cleanly(void)
 {
     model.is_clean = true;

@@ -60,6 +60,8 @@ struct model {
     uint8_t store_hash[ES_HASH_SIZE];
     uint64_t readable_commit;   /* somebody could have read it: never lost by a process's death */
     uint64_t durable_commit;    /* never lost by anything */
+    uint64_t anchored_commit;   /* the anchor names it: its loss is always found */
+    uint64_t paged_commit;      /* so does the control page, while the machine is up */
     uint64_t answered_position; /* highest position that a client was told */
     uint64_t answered_commit;
     bool is_clean;     /* stopped cleanly since the last start */
@@ -69,7 +71,7 @@ struct model {
     struct model_lane lanes[LANES_MAX];
     uint32_t lane_count;
     struct {
-        uint32_t op;
+        uint64_t time_us;
         uint8_t hash[ES_HASH_SIZE];
     } events[POSITIONS_MAX];
 };
@@ -94,6 +96,8 @@ void model_serving(void);
 void model_published(const struct publication *publication);
 void model_stopped_cleanly(void);
 void model_synced(uint64_t commit_number);
+void model_anchored(uint64_t commit_number);
+void model_paged(uint64_t commit_number);
 
 /* The process has ended, or the machine; before its store loses anything. */
 void model_process_ended(bool machine_fell);

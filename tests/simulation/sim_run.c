@@ -5,6 +5,7 @@
 #include "tests/simulation/sim_broker.h"
 #include "tests/simulation/sim_bugs.h"
 #include "tests/simulation/sim_clients.h"
+#include "tests/simulation/sim_damage.h"
 #include "tests/simulation/sim_disks.h"
 #include "tests/simulation/sim_fiber.h"
 #include "tests/simulation/sim_heap.h"
@@ -183,6 +184,9 @@ static void live(void)
         if (sim.end != SIM_RUNNING) {
             check_end();
             bury();
+            if (sim_one_in(8)) {
+                sim_damage_try();
+            }
             start();
         }
     }

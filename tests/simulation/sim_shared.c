@@ -16,6 +16,7 @@
 #include "shm/segment.h"
 #include "tests/simulation/sim.h"
 #include "tests/simulation/sim_fiber.h"
+#include "tests/simulation/sim_model.h"
 
 enum {
     FILES_MAX = 96,
@@ -230,6 +231,7 @@ void __wrap_es_control_set_head(struct es_control *control, const struct es_cont
 {
     pass_point();
     __real_es_control_set_head(control, head);
+    model_paged(head->commit_number);
     pass_point();
 }
 
