@@ -220,6 +220,7 @@ enum es_status es_attachment_ask(struct es_connection *connection,
     enum es_status status;
 
     *ret_attachment = (struct es_attachment){.socket_fd = -1,
+                                             .producer = wish->producer,
                                              .control_segment = ES_SEGMENT_NONE,
                                              .ring_segment = ES_SEGMENT_NONE,
                                              .lane_segment = ES_SEGMENT_NONE};
@@ -266,13 +267,67 @@ static enum es_status accept_lane(const struct es_connection *connection,
     return status;
 }
 
+/* ---- lanes that this process was given and never heard of ----------------- */
+
+/* Remembers, of this connection, the name that was asked for last without an answer. */
+static void set_unheard(struct es_connection *connection, const char *producer)
+{
+    pthread_mutex_lock(&connection->idle_lock);
+    memcpy(connection->unheard, producer, strlen(producer) + 1); /* a checked name */
+    pthread_mutex_unlock(&connection->idle_lock);
+}
+
+static bool is_unheard(struct es_connection *connection, const char *producer)
+{
+    bool is_equal;
+
+    pthread_mutex_lock(&connection->idle_lock);
+    is_equal = producer[0] != '\0' && strcmp(connection->unheard, producer) == 0;
+    pthread_mutex_unlock(&connection->idle_lock);
+    return is_equal;
+}
+
+static bool is_owned_here(struct es_connection *connection, const char *producer)
+{
+    struct es_producer_info info;
+
+    return es_producer_ask(connection, producer, 0, &info) == ES_OK && info.owner_is_alive &&
+           info.owner_pid == (uint32_t)getpid();
+}
+
+static enum es_status take_back(struct es_connection *connection, int64_t deadline_ns,
+                                struct es_attachment *attachment)
+{
+    const struct es_attach_wish wish = {.producer = attachment->producer, .take_over = true};
+    enum es_status status = es_attachment_ask(connection, &wish, attachment);
+
+    return status == ES_OK ? es_attachment_receive(connection, deadline_ns, attachment) : status;
+}
+
 enum es_status es_attachment_receive(struct es_connection *connection, int64_t deadline_ns,
                                      struct es_attachment *attachment)
 {
     enum es_status status =
         es_connection_wait(connection, attachment->socket_fd, POLLIN, deadline_ns);
 
-    return status == ES_OK ? accept_lane(connection, attachment) : status;
+    if (status != ES_OK) {
+        return status;
+    }
+    status = accept_lane(connection, attachment);
+    if (status == ES_E_BUSY && is_unheard(connection, attachment->producer) &&
+        is_owned_here(connection, attachment->producer)) {
+        set_unheard(connection, "");
+        return take_back(connection, deadline_ns, attachment);
+    }
+    if (attachment->producer[0] == '\0') {
+        return status;
+    }
+    if (status == ES_OK) {
+        set_unheard(connection, "");
+    } else if (status == ES_E_UNREACHABLE || status == ES_E_IO || status == ES_E_NO_MEMORY) {
+        set_unheard(connection, attachment->producer);
+    }
+    return status;
 }
 
 enum es_status es_attachment_open(struct es_connection *connection,

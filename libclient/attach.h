@@ -27,6 +27,7 @@ struct es_attach_wish {
 struct es_attachment {
     int socket_fd; /* open as long as the lane is in use; -1: nothing is, or was asked for */
     uint32_t lane_index;
+    const char *producer; /* of the wish */
     uint64_t last_number; /* of the named producer, when it was given its lane */
     struct es_segment control_segment;
     struct es_segment ring_segment;
@@ -39,7 +40,7 @@ struct es_attachment {
 
 /*
  * Asks for a lane and does not wait for the answer, which es_attachment_receive()
- * takes; es_attachment_forget() if nobody is to wait for it any more.
+ * takes; 'wish->producer' lasts as long as the attachment. es_attachment_forget() if nobody is to wait for it any more.
  *
  * ES_E_UNREACHABLE: no broker. ES_NOT_SERVING: it has too many to answer; try again.
  * ES_E_PERMISSION, ES_E_LIMIT, ES_E_IO: no socket. The error text tells.
@@ -53,7 +54,9 @@ ES_MUST_USE enum es_status es_attachment_ask(struct es_connection *connection,
  * All others end the asking:
  * ES_E_UNREACHABLE: the broker hung up.
  * ES_E_LIMIT, ES_E_PERMISSION, ES_E_VERSION, ES_NOT_SERVING: as the broker says.
- * ES_E_BUSY: the name has a living owner.
+ * ES_E_BUSY: the name has a living owner. (Not where that is this process, by a lane
+ * that it never heard of, for the broker was killed before it could say so: such a
+ * lane is taken over.)
  * ES_E_PROTOCOL: what came is not what it should be. The error text tells.
  */
 ES_MUST_USE enum es_status es_attachment_receive(struct es_connection *connection,

@@ -33,6 +33,7 @@ struct es_connection {
     pthread_mutex_t idle_lock;
     struct es_question *idle; /* under idle_lock, as is */
     uint32_t idle_count;
+    char unheard[ES_NAME_BYTES_MAX + 1]; /* under idle_lock: attach.c; "": none */
     char run_dir[ES_RUN_DIR_BYTES_MAX + 1];
     char client_name[ES_CLIENT_NAME_BYTES_MAX + 1];
     size_t receipt_bytes; /* 0: none is presented */

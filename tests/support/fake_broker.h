@@ -106,6 +106,12 @@ void fake_broker_lose_memory(struct fake_broker *broker, uint32_t stored_count);
 /* Leaves who wants to attach without an answer until called with false. */
 void fake_broker_hold_attach(struct fake_broker *broker, bool is_held);
 
+/* Gives 'count' lanes to producers that are not told, as a broker that dies then. */
+void fake_broker_lose_answers(struct fake_broker *broker, uint32_t count);
+
+/* Whom it names as the process that owns a name; this one unless told otherwise. */
+void fake_broker_set_owner_pid(struct fake_broker *broker, uint32_t pid);
+
 /* Forgets what this name has stored beyond 'last_number'. */
 void fake_broker_forget_numbers(struct fake_broker *broker, const char *name, uint64_t last_number);
 

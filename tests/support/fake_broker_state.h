@@ -45,6 +45,7 @@ struct fake_lanes {
     int directory_fd;
     _Atomic bool is_stopping;
     _Atomic bool holds_attach;
+    _Atomic uint32_t lost_answer_count;
     _Atomic uint64_t attach_count;
     _Atomic uint64_t record_count;
     pthread_mutex_t lock; /* all below */

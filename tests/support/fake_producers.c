@@ -146,7 +146,7 @@ static void answer_one(struct fake_producers *producers, struct es_unpack *reque
     answer.last_number = producer->last_number;
     answer.owner_incarnation = producer->owner_incarnation;
     answer.owner_alive = is_alive(context, producer->owner_incarnation);
-    answer.owner_pid = answer.owner_alive ? (uint32_t)getpid() : 0;
+    answer.owner_pid = producers->owner_pid != 0 ? producers->owner_pid : (uint32_t)getpid();
     stored = find_number(producer, number);
     if (stored != NULL) {
         write_found(&answer, &stored->result, receipt);
@@ -194,6 +194,15 @@ void fake_producers_answer(struct fake_producers *producers, uint64_t verb,
 }
 
 /* ---- the test's own questions --------------------------------------------- */
+
+void fake_broker_set_owner_pid(struct fake_broker *broker, uint32_t pid)
+{
+    struct fake_lanes *lanes = fake_broker_lanes(broker);
+
+    pthread_mutex_lock(&lanes->lock);
+    lanes->producers.owner_pid = pid;
+    pthread_mutex_unlock(&lanes->lock);
+}
 
 void fake_broker_forget_numbers(struct fake_broker *broker, const char *name, uint64_t last_number)
 {

@@ -32,6 +32,7 @@ struct fake_producer {
 
 struct fake_producers {
     uint32_t count;
+    uint32_t owner_pid; /* 0: this process */
     struct fake_producer items[FAKE_PRODUCER_COUNT_MAX];
 };
 

@@ -114,6 +114,42 @@ static void who_stops_asking_keeps_no_lane(void **state)
     es_producer_close(open_named(f));
 }
 
+/* Brokers that die between giving a lane and saying so: the next one takes this living
+ * process for the owner of a lane that it does not have. */
+static void a_lane_that_was_never_heard_of_is_taken_back(void **state)
+{
+    struct client_fixture *f = *state;
+    const struct es_producer_options options = {.name = CALLS_NAME};
+    struct es_producer *producer = NULL;
+
+    fake_broker_lose_answers(f->broker, 1);
+    assert_int_equal(es_producer_open(f->connection, &options, &producer), ES_E_UNREACHABLE);
+    producer = open_named(f);
+    fake_broker_hold_lanes(f->broker, true);
+    assert_int_equal(submit(producer, "x"), ES_OK);
+    fake_broker_lose_answers(f->broker, 2);
+    fake_broker_lose_memory(f->broker, 0);
+    fake_broker_hold_lanes(f->broker, false);
+    assert_int_equal(poll_one(producer).status, ES_OK);
+    assert_stored(f, 1);
+    es_producer_close(producer);
+}
+
+/* The same, but the one that owns the name is another process. */
+static void a_name_that_another_has_is_not_taken_back(void **state)
+{
+    struct client_fixture *f = *state;
+    const struct es_producer_options options = {.name = CALLS_NAME};
+    struct es_producer *producer = NULL;
+
+    fake_broker_lose_answers(f->broker, 1);
+    fake_broker_set_owner_pid(f->broker, 1);
+    assert_int_equal(es_producer_open(f->connection, &options, &producer), ES_E_UNREACHABLE);
+    assert_int_equal(es_producer_open(f->connection, &options, &producer), ES_E_BUSY);
+    assert_int_equal(es_producer_open(f->connection, &options, &producer), ES_E_BUSY);
+    assert_null(producer);
+}
+
 static void *interrupt_soon(void *context)
 {
     es_connection_interrupt(context);
@@ -213,6 +249,8 @@ int main(void)
         FIXED(what_waiting_does_not_mend_is_told_at_once),
         FIXED(polls_that_do_not_wait_get_a_new_lane_too),
         FIXED(who_stops_asking_keeps_no_lane),
+        FIXED(a_lane_that_was_never_heard_of_is_taken_back),
+        FIXED(a_name_that_another_has_is_not_taken_back),
         FIXED(interrupt_ends_the_wait_for_a_new_lane),
         FIXED(a_name_that_is_taken_meanwhile_ends_the_producer),
         FIXED(a_store_that_has_lost_what_it_confirmed_ends_the_producer),
