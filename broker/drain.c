@@ -27,9 +27,11 @@ struct drain {
     struct drain_config config;
     struct held held;
     struct waiting waiting;
+    int64_t now_ns; /* of the present filling */
     int64_t swept_ns;
-    uint32_t ring_next; /* where the next round begins, so that no uid is always first */
-    uint8_t *buffer;    /* of record_bytes_max */
+    uint32_t sweep_next; /* where the next sweep begins, so that no lane is always last */
+    uint32_t ring_next;  /* where the next round begins, so that no uid is always first */
+    uint8_t *buffer;     /* of record_bytes_max */
 };
 
 enum es_status drain_new(const struct drain_config *config, struct drain **ret_drain)
@@ -298,17 +300,38 @@ static enum es_status use_ticket(struct drain *drain, struct batch *batch, struc
     return ES_OK;
 }
 
+/* Several users publish lately: then none of them may fill a batch, for the others wait
+ * for all of it. */
+static bool is_shared(const struct drain *drain)
+{
+    uint32_t active_count = 0;
+
+    for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
+        const struct lane_ring *ring = lanes_ring(drain->config.lanes, i);
+
+        active_count +=
+            ring != NULL && ring->active_ns != 0 && drain->now_ns - ring->active_ns < SHARED_FOR_NS;
+    }
+    return active_count > 1;
+}
+
 static enum es_status drain_ring(struct drain *drain, struct batch *batch, struct lane_ring *ring)
 {
-    uint32_t slot_count = ring->reader.ring.slot_count;
+    bool shares = is_shared(drain);
+    /* One lap at most: a flood of stale tickets must not keep the batch waiting. */
+    uint32_t ticket_count_max = shares ? SHARE_TICKETS_MAX : ring->reader.ring.slot_count;
+    uint32_t answers_before = batch->answer_count;
     enum es_status status = ES_OK;
 
-    /* One lap at most: a flood of stale tickets must not keep the batch waiting. */
-    for (uint32_t taken = 0; status == ES_OK && taken <= slot_count; taken++) {
+    for (uint32_t taken = 0; status == ES_OK && taken <= ticket_count_max; taken++) {
+        if (shares && batch->answer_count - answers_before >= SHARE_RECORDS_MAX) {
+            break;
+        }
         if (!ring->has_ticket) {
             status = next_ticket(drain, ring);
         }
         if (status == ES_OK) {
+            ring->active_ns = drain->now_ns;
             status = use_ticket(drain, batch, ring);
         }
     }
@@ -349,17 +372,23 @@ static enum es_status sweep_lane(struct drain *drain, struct batch *batch, struc
 
 static enum es_status sweep(struct drain *drain, struct batch *batch, int64_t now_ns)
 {
+    uint32_t swept[ES_RING_COUNT_MAX] = {0};
+    bool shares = is_shared(drain);
     enum es_status status = ES_OK;
 
     if (now_ns - drain->swept_ns < SWEEP_INTERVAL_NS) {
         return ES_OK;
     }
     drain->swept_ns = now_ns;
+    drain->sweep_next = (drain->sweep_next + 1) % ES_LANE_COUNT_MAX;
     for (uint32_t i = 0; status == ES_OK && i < ES_LANE_COUNT_MAX; i++) {
-        struct lane *lane = lanes_lane(drain->config.lanes, i);
+        struct lane *lane =
+            lanes_lane(drain->config.lanes, (drain->sweep_next + i) % ES_LANE_COUNT_MAX);
+        uint32_t answers_before = batch->answer_count;
 
-        if (lane != NULL) {
+        if (lane != NULL && !(shares && swept[lane->ring->index] >= SHARE_RECORDS_MAX)) {
             status = sweep_lane(drain, batch, lane, now_ns);
+            swept[lane->ring->index] += batch->answer_count - answers_before;
         }
     }
     return status;
@@ -368,8 +397,10 @@ static enum es_status sweep(struct drain *drain, struct batch *batch, int64_t no
 enum es_status drain_fill(struct drain *drain, struct batch *batch, int64_t now_ns,
                           bool *ret_is_full)
 {
-    enum es_status status = add_held(drain, batch);
+    enum es_status status = ES_OK;
 
+    drain->now_ns = now_ns;
+    status = add_held(drain, batch);
     if (status == ES_OK) {
         status = go_on_waiting(drain, batch);
     }
