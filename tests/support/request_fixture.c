@@ -41,7 +41,16 @@ static void *commit(void *context)
         if (submission == NULL) {
             break;
         }
+        if (submission->errand != NULL) { /* there are no lanes: who asks is told so */
+            submission->errand->owner_incarnation = f->owner.owner_incarnation;
+            submission->errand->owner_pid = f->owner.owner_pid;
+            submission->errand->owner_lives = f->owner.owner_lives;
+            inbox_answer(f->inbox, submission);
+            continue;
+        }
+        f->builder.producer = submission_producer(submission);
         store_builder_send(&f->builder, submission->transaction, submission->transaction_bytes);
+        f->builder.producer = es_text_of("");
         store_builder_commit(&f->builder);
         submission->result = f->builder.result;
         inbox_answer(f->inbox, submission);

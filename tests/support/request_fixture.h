@@ -34,7 +34,8 @@ struct request_fixture {
     pthread_cond_t woken;
     unsigned wakes;
     bool ends;
-    bool holds; /* takes an append and answers it only at the end */
+    bool holds;          /* takes an append and answers it only at the end */
+    struct errand owner; /* what the commit thread says of a name's owner */
     uint8_t *request;
     uint8_t *reply_bytes; /* of the last reply */
     size_t reply_size;
