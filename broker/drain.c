@@ -195,6 +195,16 @@ static enum es_status empty_owner(struct drain *drain, struct batch *batch)
     return status == ES_EMPTY ? ES_OK : status;
 }
 
+/* It is answered when the batch is finished, and with it all that came before. */
+static enum es_status note_question(struct batch *batch, struct submission *submission)
+{
+    if (batch->answer_count >= batch->answer_count_max) {
+        return ES_FULL;
+    }
+    batch_add_answer(batch)->submission = submission;
+    return ES_OK;
+}
+
 static enum es_status go_on_waiting(struct drain *drain, struct batch *batch)
 {
     struct waiting *waiting = &drain->waiting;
@@ -215,11 +225,11 @@ static enum es_status go_on_waiting(struct drain *drain, struct batch *batch)
         return status;
     }
     if (errand->make_lane == NULL) {
-        status = sequencer_note(batch, waiting->submission);
+        status = note_question(batch, waiting->submission);
     } else {
         status =
-            sequencer_claim(drain->config.sequencer, batch, errand->producer, waiting->claimant,
-                            errand->uid, waiting->submission, &errand->last_number);
+            producer_rules_claim(drain->config.heads, batch, errand->producer, waiting->claimant,
+                                 errand->uid, waiting->submission, &errand->last_number);
     }
     if (status == ES_OK) {
         waiting->submission = NULL;

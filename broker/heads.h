@@ -1,8 +1,9 @@
 /*
  * What the sequencer knows of the store, as of the newest transaction that it
  * has accepted: heads of streams, last positions of categories, revisions of
- * keys, owners and last numbers of named producers. It runs ahead of the disk, so requests never look here (reader.h reads
- * store snapshots). Bounded caches; what is not in them is read from the store.
+ * keys, owners and last numbers of named producers. It runs ahead of the disk, so
+ * requests never look here (reader.h reads store snapshots). Bounded caches; what
+ * is not in them is read from the store.
  *
  * Values are changed by batch.h and sequencer.h, after heads_will_change().
  *

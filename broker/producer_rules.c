@@ -92,3 +92,39 @@ enum es_status producer_rules_judge_number(struct store *store, struct heads *he
     }
     return ES_OK;
 }
+
+enum es_status producer_rules_claim(struct heads *heads, struct batch *batch,
+                                    struct es_text producer, uint64_t incarnation, uint32_t uid,
+                                    struct submission *submission, uint64_t *ret_last_number)
+{
+    struct cache_entry *entry = NULL;
+    struct producer_state *state = NULL;
+    struct batch_answer *slot = NULL;
+    enum es_status status = heads_producer(heads, producer, &entry);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    if (batch->answer_count >= batch->answer_count_max) {
+        return ES_FULL;
+    }
+    status = batch_begin_transaction(batch, uid);
+    if (status == ES_OK) {
+        status = batch_reserve_producer(batch, producer);
+    }
+    if (status != ES_OK) {
+        return status;
+    }
+    state = producer_state(entry);
+    if (!state->exists) {
+        state->exists = true;
+        state->owner_uid = uid;
+    }
+    state->owner_incarnation = incarnation;
+    batch_touch_producer(batch, entry);
+    slot = batch_add_answer(batch);
+    slot->submission = submission;
+    slot->stored = true;
+    *ret_last_number = state->last_number;
+    return ES_OK;
+}

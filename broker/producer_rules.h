@@ -52,4 +52,17 @@ ES_MUST_USE enum es_status producer_rules_judge_number(struct store *store, stru
                                                        const struct es_transaction_reader *reader,
                                                        struct producer_verdict *verdict);
 
+/*
+ * Makes the lane 'incarnation' of user 'uid' the owner of the name, from the next
+ * transaction on; 'submission' is answered once that is durable. '*ret_last_number'
+ * is the last number accepted under the name.
+ *
+ * ES_FULL: the batch has no room; the owner is as before. ES_E_*: the store cannot be
+ * read.
+ */
+ES_MUST_USE enum es_status producer_rules_claim(struct heads *heads, struct batch *batch,
+                                                struct es_text producer, uint64_t incarnation,
+                                                uint32_t uid, struct submission *submission,
+                                                uint64_t *ret_last_number);
+
 #endif

@@ -60,22 +60,4 @@ void sequencer_set_no_space(struct sequencer *sequencer, bool no_space);
 ES_MUST_USE enum es_status sequencer_add(struct sequencer *sequencer, struct batch *batch,
                                          const struct incoming *incoming);
 
-/*
- * Makes the lane 'incarnation' of user 'uid' the owner of a producer's name, from
- * the next transaction on; 'submission' is answered once that is durable.
- * '*ret_last_number' is the last number accepted under the name.
- *
- * ES_FULL, ES_E_*: as above.
- */
-ES_MUST_USE enum es_status sequencer_claim(struct sequencer *sequencer, struct batch *batch,
-                                           struct es_text producer, uint64_t incarnation,
-                                           uint32_t uid, struct submission *submission,
-                                           uint64_t *ret_last_number);
-
-/*
- * Has 'submission' answered once everything accepted so far is applied.
- * ES_FULL: the batch has no room.
- */
-ES_MUST_USE enum es_status sequencer_note(struct batch *batch, struct submission *submission);
-
 #endif

@@ -84,10 +84,12 @@ ES_MUST_USE enum es_status commit_parts_open(struct commit_parts *parts);
 enum es_status commit_parts_round(struct commit_parts *parts, int64_t now_ns);
 
 void parts_attach(struct commit_parts *parts, struct parts_producer *producer);
+
 /*
- * Begins a claim, or with NULL as the producer a question: it lies in the inbox now. The test makes rounds, then ends it: the
- * claim's status, and with ES_OK 'producer' is attached. Rounds are made until it is
- * answered; or, where the broker is dead, it is told so.
+ * Begins a claim, or with NULL as the producer a question: it lies in the inbox now.
+ * The test makes rounds, then ends it: the claim's status, and with ES_OK 'producer'
+ * is attached. Rounds are made until it is answered; or, where the broker is dead, it
+ * is told so.
  */
 void parts_claim_begin(struct commit_parts *parts, struct parts_claim *claim,
                        struct parts_producer *producer, const char *name, bool take_over);

@@ -280,6 +280,7 @@ static void a_claim_waits_over_full_batches(void **state)
     parts_claim_begin(parts, &waiting, &second, NAME, true);
     while (stored_producer(parts).owner_incarnation == first.attachment.incarnation) {
         assert_false(atomic_load(&waiting.is_over));
+        assert_true(rounds < 100);
         assert_int_equal(commit_parts_round(parts, 0), ES_OK);
         rounds++;
     }
@@ -343,6 +344,7 @@ static void die_in_a_takeover(struct commit_parts *parts, enum step broken, int 
             parts->batch->answer_count = 0; /* answered, those that it held */
         }
         parts_claim_give_up(&waiting);
+        assert_true(status == ES_OK || waiting.status == ES_NOT_SERVING); /* told nothing */
     } else {
         pthread_join(waiting.thread, NULL);
     }

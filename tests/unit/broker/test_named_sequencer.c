@@ -14,6 +14,7 @@
 
 #include "broker/first_result.h"
 #include "broker/limits.h"
+#include "broker/producer_rules.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
 #include "tests/support/sequencer_fixture.h"
@@ -35,8 +36,8 @@ static uint64_t claim(struct sequencer_fixture *f, const char *producer, uint64_
     static struct submission nobody;
     uint64_t last_number = UINT64_MAX;
 
-    assert_int_equal(sequencer_claim(f->sequencer, f->batch, es_text_of(producer), incarnation,
-                                     f->uid, &nobody, &last_number),
+    assert_int_equal(producer_rules_claim(f->heads, f->batch, es_text_of(producer), incarnation,
+                                          f->uid, &nobody, &last_number),
                      ES_OK);
     come_as(f, producer, incarnation);
     return last_number;
@@ -363,10 +364,9 @@ static void a_claim_without_room_is_made_in_the_next_batch(void **state)
 
     append_one(f, ORDERS, TX_ANY);
     f->batch->answer_count_max = 1;
-    assert_int_equal(sequencer_claim(f->sequencer, f->batch, es_text_of("importer"), LANE, f->uid,
-                                     &nobody, &last_number),
+    assert_int_equal(producer_rules_claim(f->heads, f->batch, es_text_of("importer"), LANE, f->uid,
+                                          &nobody, &last_number),
                      ES_FULL);
-    assert_int_equal(sequencer_note(f->batch, &nobody), ES_FULL);
     fixture_commit(f);
     assert_int_equal(stored_count(f, STORE_PRODUCERS), 0);
     claim(f, "importer", LANE);
