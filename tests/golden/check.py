@@ -269,6 +269,10 @@ def requests():
     yield "append_named", pack([1, 2, dict(transactions())["smallest"], 0, "importer"])
     yield "producer", pack([1, 18, "importer", 17])
     yield "producers", pack([1, 19, "importer", 10])
+    yield "hello_claims", pack([1, 1, "example", dict(values())["receipt"], [STORE_ID, EPOCH, 2]])
+    yield "hello_checkpoint", pack([1, 1, "example", None, [STORE_ID, EPOCH, 70000]])
+    yield "hello_receipt", pack([1, 1, "example", dict(values())["receipt"], None])
+    yield "backup", pack([1, 20, "/backups/monday"])
 
 
 def replies():

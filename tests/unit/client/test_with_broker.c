@@ -88,6 +88,75 @@ static void a_receipt_says_what_the_store_says(void **state)
     assert_int_equal(es_head(f->connection, "test:main:L0:orders:M2", &head), ES_NOT_FOUND);
 }
 
+/* What a program keeps to find out, later, whether a store is still the one it knew. */
+static void a_kept_receipt_is_proven_or_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct es_connection_options options = {.timeout_ns = PATIENCE_NS,
+                                            .run_dir = f->broker.run_dir};
+    struct es_connection *other = NULL;
+    struct es_producer *producer = NULL;
+    uint8_t bytes[ES_RECEIPT_BYTES_MAX];
+    struct es_outcome outcome;
+    size_t size = 0;
+
+    append(f, STREAM, "one", &outcome);
+    assert_int_equal(es_receipt_pack(&outcome.receipt, "no stream", bytes, sizeof bytes, &size),
+                     ES_E_INVALID);
+    assert_int_equal(es_receipt_pack(&outcome.receipt, STREAM, bytes, 10, &size), ES_E_TOO_LARGE);
+    assert_int_equal(es_receipt_pack(&outcome.receipt, STREAM, bytes, sizeof bytes, &size), ES_OK);
+    assert_int_equal(es_receipt_check(f->connection, bytes, size), ES_OK);
+    assert_int_equal(es_receipt_check(f->connection, bytes, size - 1), ES_E_INVALID);
+
+    outcome.receipt.store_hash[0] ^= 1;
+    assert_int_equal(es_receipt_pack(&outcome.receipt, STREAM, bytes, sizeof bytes, &size), ES_OK);
+    assert_int_equal(es_receipt_check(f->connection, bytes, size), ES_DIVERGED);
+    outcome.receipt.position += 1;
+    assert_int_equal(es_receipt_pack(&outcome.receipt, STREAM, bytes, sizeof bytes, &size), ES_OK);
+    assert_int_equal(es_receipt_check(f->connection, bytes, size), ES_REGRESSED);
+
+    options.receipt = bytes;
+    options.receipt_bytes = size - 1;
+    assert_int_equal(es_connection_open(&options, &other), ES_E_INVALID);
+    options.receipt_bytes = size;
+    assert_int_equal(es_connection_open(&options, &other), ES_OK);
+    assert_int_equal(es_producer_open(other, NULL, &producer), ES_REGRESSED);
+    assert_non_null(strstr(es_connection_error(other), "position 1"));
+    assert_null(producer);
+    append(f, STREAM, "two", NULL); /* now there is such a position, in another history */
+    assert_int_equal(es_producer_open(other, NULL, &producer), ES_DIVERGED);
+    es_connection_close(other);
+}
+
+static void a_checkpoint_is_continued_or_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct es_consumer_options options = {.from_position = 2};
+    struct es_consumer *consumer = NULL;
+    struct es_store_head head;
+    struct es_event event;
+
+    append(f, STREAM, "one", NULL);
+    append(f, STREAM, "two", NULL);
+    assert_int_equal(es_store_head(f->connection, &head), ES_OK);
+    options.epoch = head.epoch;
+    options.store_id = head.store_id;
+    assert_int_equal(es_consumer_open(f->connection, &options, &consumer), ES_OK);
+    assert_int_equal(es_consumer_next(consumer, PATIENCE_NS, &event), ES_OK);
+    assert_int_equal(event.position, 2);
+    es_consumer_close(consumer);
+    consumer = NULL;
+    options.from_position = 4;
+    assert_int_equal(es_consumer_open(f->connection, &options, &consumer), ES_REGRESSED);
+    options.from_position = 2;
+    options.epoch++;
+    assert_int_equal(es_consumer_open(f->connection, &options, &consumer), ES_DIVERGED);
+    options.epoch = 0;
+    head.store_id[0] ^= 1;
+    assert_int_equal(es_consumer_open(f->connection, &options, &consumer), ES_DIVERGED);
+    assert_null(consumer);
+}
+
 static void an_expectation_that_does_not_hold_is_a_conflict_with_the_truth(void **state)
 {
     const struct es_event_input event = {.type = "noted"};
@@ -382,6 +451,8 @@ int main(void)
 #define FIXED(test) cmocka_unit_test_setup_teardown(test, open_all, close_all)
     const struct CMUnitTest tests[] = {
         FIXED(a_receipt_says_what_the_store_says),
+        FIXED(a_kept_receipt_is_proven_or_refused),
+        FIXED(a_checkpoint_is_continued_or_refused),
         FIXED(an_expectation_that_does_not_hold_is_a_conflict_with_the_truth),
         FIXED(what_is_written_in_place_or_as_a_transaction_is_read_back),
         FIXED(listings_are_whole_over_many_pages_and_stop_when_told),

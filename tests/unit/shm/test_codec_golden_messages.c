@@ -292,6 +292,36 @@ static void requests_about_producers_are_as_kept(void **state)
     assert_int_equal(request.as.producers.count, 10);
 }
 
+static void requests_about_what_was_seen_are_as_kept(void **state)
+{
+    struct es_request request = {.verb = ES_VERB_HELLO,
+                                 .as.hello.client_name = es_text_of("example")};
+    enum es_reason reason = ES_REASON_NONE;
+    static uint8_t receipt[GOLDEN_SIZE_MAX];
+    size_t receipt_bytes = golden_read("value", "receipt", receipt);
+
+    (void)state;
+    request.as.hello.epoch = SAMPLE_EPOCH;
+    memcpy(request.as.hello.store_id, sample_store_id, ES_STORE_ID_SIZE);
+    request.as.hello.has_checkpoint = true;
+    request.as.hello.position = 70000;
+    expect_request("hello_checkpoint", &request);
+    assert_int_equal(es_request_decode(es_bytes_make(built, size), &request, &reason), ES_OK);
+    assert_int_equal(request.as.hello.position, 70000);
+    assert_int_equal(request.as.hello.receipt.size, 0);
+    request.as.hello.receipt = es_bytes_make(receipt, (uint32_t)receipt_bytes);
+    request.as.hello.position = 2;
+    expect_request("hello_claims", &request);
+    request.as.hello.has_checkpoint = false;
+    expect_request("hello_receipt", &request);
+    assert_int_equal(es_request_decode(es_bytes_make(built, size), &request, &reason), ES_OK);
+    assert_false(request.as.hello.has_checkpoint);
+    assert_memory_equal(request.as.hello.receipt.data, receipt, receipt_bytes);
+    request.verb = ES_VERB_BACKUP;
+    request.as.backup = es_text_of("/backups/monday");
+    expect_request("backup", &request);
+}
+
 static void kept_requests_give_back_their_arguments(void **state)
 {
     enum es_reason reason = ES_REASON_NONE;
@@ -367,6 +397,7 @@ int main(void)
         cmocka_unit_test(requests_about_events_are_as_kept),
         cmocka_unit_test(requests_about_snapshots_and_keys_are_as_kept),
         cmocka_unit_test(requests_about_producers_are_as_kept),
+        cmocka_unit_test(requests_about_what_was_seen_are_as_kept),
         cmocka_unit_test(kept_requests_give_back_their_arguments),
         cmocka_unit_test(attach_messages_are_as_kept),
     };

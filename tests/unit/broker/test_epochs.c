@@ -1,0 +1,74 @@
+/* The list of histories: where each ended, and what a new one does to the list. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "broker/epochs.h"
+
+static void a_history_ends_where_the_next_one_began(void **state)
+{
+    struct es_epochs epochs = {.count = 0};
+    uint64_t end = 99;
+
+    (void)state;
+    epochs_begin(&epochs, 7, 1);
+    epochs_begin(&epochs, 8, 101);
+    epochs_begin(&epochs, 9, 101); /* nothing was committed in between */
+    assert_int_equal(epochs.count, 3);
+    assert_int_equal(epochs_find_end(&epochs, 7, 150, &end), ES_OK);
+    assert_int_equal(end, 100);
+    assert_int_equal(epochs_find_end(&epochs, 8, 150, &end), ES_OK);
+    assert_int_equal(end, 100);
+    assert_int_equal(epochs_find_end(&epochs, 9, 150, &end), ES_OK);
+    assert_int_equal(end, 150);
+    assert_int_equal(epochs_find_end(&epochs, 10, 150, &end), ES_NOT_FOUND);
+    assert_int_equal(end, 150);
+}
+
+/* A cut before an epoch's first position leaves nothing of it: whoever has seen it has
+ * seen another history, and must not be told to go on. */
+static void an_epoch_that_was_cut_away_whole_is_forgotten(void **state)
+{
+    struct es_epochs epochs = {.count = 0};
+    uint64_t end = 0;
+
+    (void)state;
+    epochs_begin(&epochs, 7, 1);
+    epochs_begin(&epochs, 8, 101);
+    epochs_begin(&epochs, 9, 51);
+    assert_int_equal(epochs.count, 2);
+    assert_int_equal(epochs_find_end(&epochs, 7, 60, &end), ES_OK);
+    assert_int_equal(end, 50);
+    assert_int_equal(epochs_find_end(&epochs, 8, 60, &end), ES_NOT_FOUND);
+}
+
+static void a_full_list_loses_its_oldest(void **state)
+{
+    struct es_epochs epochs = {.count = 0};
+    uint64_t end = 0;
+
+    (void)state;
+    for (uint64_t i = 1; i <= ES_EPOCH_COUNT_MAX + 1; i++) {
+        epochs_begin(&epochs, i, i * 10);
+    }
+    assert_int_equal(epochs.count, ES_EPOCH_COUNT_MAX);
+    assert_int_equal(epochs_find_end(&epochs, 1, 9999, &end), ES_NOT_FOUND);
+    assert_int_equal(epochs_find_end(&epochs, 2, 9999, &end), ES_OK);
+    assert_int_equal(end, 29);
+    assert_int_not_equal(epochs_random(), 0);
+    assert_int_not_equal(epochs_random(), epochs_random());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_history_ends_where_the_next_one_began),
+        cmocka_unit_test(an_epoch_that_was_cut_away_whole_is_forgotten),
+        cmocka_unit_test(a_full_list_loses_its_oldest),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
