@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "broker/attach_reply.h"
 #include "broker/connections.h"
 #include "broker/logger.h"
 #include "broker/process.h"
@@ -27,7 +28,6 @@ enum {
     LISTEN_BACKLOG = 4096, /* the kernel takes what it allows */
     ACCEPTS_AT_ONCE = 64,
     EVENTS_PER_WAIT = 32,
-    DESCRIPTORS_SENT = 3,
     DESCRIPTORS_RECEIVED_MAX = 253 /* SCM_MAX_FD: all that one message can bring */
 };
 
@@ -287,71 +287,20 @@ static enum es_status claim(struct attaching *attaching, const struct es_attach_
     return status;
 }
 
-static const char *message_of(enum es_status status)
-{
-    switch (status) {
-    case ES_OK: return "";
-    case ES_E_LIMIT:
-        return "all lanes are taken: close a producer, or start the broker with more "
-               "--slots";
-    case ES_NO_SPACE:
-        return "shared memory is full: make room in /dev/shm, or start the broker "
-               "with a smaller --lane-bytes";
-    case ES_E_VERSION:
-        return "this library and the broker have different memory layouts: use "
-               "the same version of both";
-    case ES_NOT_SERVING: return "the broker is stopping";
-    default: return es_status_text(status);
-    }
-}
-
-static void put_descriptors(struct msghdr *message, void *control_bytes, size_t size,
-                            const struct lanes_attachment *attachment)
-{
-    const int descriptors[DESCRIPTORS_SENT] = {attachment->control_fd, attachment->ring_fd,
-                                               attachment->lane_fd};
-    struct cmsghdr *header = NULL;
-
-    memset(control_bytes, 0, size);
-    message->msg_control = control_bytes;
-    message->msg_controllen = size;
-    header = CMSG_FIRSTHDR(message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof descriptors);
-    memcpy(CMSG_DATA(header), descriptors, sizeof descriptors);
-}
-
 /* False: the peer did not take it. */
 static bool reply(const struct attaching *attaching, enum es_status status)
 {
     const struct lanes_attachment *attachment = &attaching->attachment;
-    const char *message_text =
-        attaching->message[0] != '\0' ? attaching->message : message_of(status);
-    uint8_t bytes[ES_ATTACH_BYTES_MAX];
-    union {
-        char bytes[CMSG_SPACE(DESCRIPTORS_SENT * sizeof(int))];
-        struct cmsghdr alignment;
-    } control_bytes;
-    struct es_attach_reply answer = {.status = status,
-                                     .message = es_text_of(message_text),
-                                     .lane_index = attachment->lane_index,
-                                     .incarnation = attachment->incarnation,
-                                     .ring_index = attachment->ring_index,
-                                     .last_number = attaching->last_number};
-    struct iovec part = {.iov_base = bytes};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    uint32_t size = 0;
+    const char *words =
+        attaching->message[0] != '\0' ? attaching->message : attach_reply_words(status);
+    const struct es_attach_reply answer = {.status = status,
+                                           .message = es_text_of(words),
+                                           .lane_index = attachment->lane_index,
+                                           .incarnation = attachment->incarnation,
+                                           .ring_index = attachment->ring_index,
+                                           .last_number = attaching->last_number};
 
-    if (es_attach_reply_encode(&answer, bytes, sizeof bytes, &size) != ES_OK) {
-        return false;
-    }
-    part.iov_len = size;
-    if (status == ES_OK) {
-        put_descriptors(&message, control_bytes.bytes, sizeof control_bytes.bytes, attachment);
-    }
-    return sendmsg(attaching->connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) ==
-           (ssize_t)size;
+    return attach_reply_send(attaching->connection->fd, &answer, attachment);
 }
 
 static void describe(struct attaching *attaching, const struct es_attach_request *request)
