@@ -29,6 +29,7 @@ struct checking {
     struct batch *batch;
     struct store_batch *writes;
     struct lanes_remains *remains;
+    bool store_is_broken;   /* not the record, but what it continues */
     const char *broken_why; /* why a record with a sound checksum is none of ours */
     const char *witness;    /* who names another history at the same batch */
     char *why;
@@ -250,6 +251,7 @@ static enum es_status check_apply(struct checking *checking)
     }
     if (status != ES_OK) {
         checking->broken_why = store_why(checking->store);
+        checking->store_is_broken = true;
     }
     return status;
 }
@@ -283,12 +285,13 @@ static enum es_status explain_replay(struct checking *checking, enum es_status s
                                "): these files are not of one time: " RESTORE_HINT,
                                checking->witness, end->batch_number, end->position);
     }
-    return startup_explain(checking->why, status,
-                           "the commit log is damaged at batch %" PRIu64 ", after position %" PRIu64
-                           ": %s: " RESTORE_HINT,
-                           end->batch_number + 1, end->position,
-                           checking->broken_why != NULL ? checking->broken_why
-                                                        : es_status_text(status));
+    return startup_explain(
+        checking->why, status,
+        "%s at batch %" PRIu64 ", at position %" PRIu64 ": %s: " RESTORE_HINT,
+        checking->store_is_broken ? "the store is damaged where the commit log goes on"
+                                  : "the commit log is damaged",
+        end->batch_number + (checking->store_is_broken ? 0 : 1), end->position,
+        checking->broken_why != NULL ? checking->broken_why : es_status_text(status));
 }
 
 /* The highest batch that anybody but the log knows to have been durable. */

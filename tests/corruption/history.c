@@ -229,8 +229,8 @@ static void compare_positions(struct comparing *comparing, struct reader *reader
     comparing->next = 1;
     while (!page.end && errors < ERRORS_MAX && comparing->next <= comparing->history->event_count) {
         enum es_status status =
-            reader_all(reader, comparing->next, errors == 0 ? PAGE_EVENTS : 1,
-                       (struct es_text){"", 0}, compare_event, comparing, &page);
+            reader_all(reader, comparing->next, PAGE_EVENTS, (struct es_text){"", 0}, compare_event,
+                       comparing, &page);
 
         if (status != ES_OK) {
             if (status == ES_E_CORRUPT && strstr(reader_why(reader), "position") == NULL &&

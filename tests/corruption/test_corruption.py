@@ -103,6 +103,8 @@ def make_store(root, name, what, seed):
         broker.must("snapshot", "save", stream, "--sequence", "1", "--tick", str(end), "--file", "-",
                     lines="a state")
         broker.must("kv", "put", "--derived", "ns", f"d{end}", "derived")
+        broker.must("append", "prod:main:L0:cat0:Mlast", "Kept", "--receipt-out",
+                    str(root / f"{name}.receipt"))
         # A request that goes through the log, and the anchor knows it: nothing is on its way.
         broker.must("verify")
         broker.end()
@@ -136,6 +138,23 @@ def run_classes(store, older, classes, arguments, seconds=None, extra=()):
             bad += sum(numbers[key] for key in columns[2:] if key not in GOOD)
     if process.wait() not in (0, 1):
         raise Failed(f"{command[0]} ended with {process.returncode}")
+    return good, bad
+
+
+def present_receipt(root, name, older):
+    """A client's last receipt proves the store, and finds every older time of it."""
+    receipt = str(root / f"{name}.receipt")
+    good = bad = 0
+    for directory, code in [(root / name, 0), *((directory, 65) for directory in older)]:
+        done = subprocess.run([ESCTL, "verify", "--data", str(directory), "--receipt", receipt],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=PATIENCE_S, check=False)
+        if done.returncode == code:
+            good += 1
+        else:
+            bad += 1
+            print(f"verify --receipt of {directory.name}: exit {done.returncode}: {done.stdout}")
+    print(f"| the whole directory, by a kept receipt | {good + bad} trials | {bad} bad |")
     return good, bad
 
 
@@ -218,9 +237,10 @@ def sample(root, arguments):
     count = ["--count", str(arguments.count or DEFAULT_COUNT)]
     classes = arguments.classes or (*SMALL_CLASSES, "random-bits", "zeroed-pages", "swapped-pages")
     good, bad = run_classes(store, older, classes, arguments, arguments.seconds, count)
-    more, worse = real_broker(root, store, SMALL["segment"], arguments.count or DEFAULT_COUNT,
-                              arguments.seed)
-    return good + more, bad + worse
+    for more, worse in (real_broker(root, store, SMALL["segment"], arguments.count or DEFAULT_COUNT,
+                                    arguments.seed), present_receipt(root, "small", older)):
+        good, bad = good + more, bad + worse
+    return good, bad
 
 
 def full(root, arguments):
@@ -239,7 +259,8 @@ def full(root, arguments):
         number = arguments.count or (10000 if name == "random-bits" else 1000)
         more, worse = run_classes(store, older, [name], arguments, each, ["--count", str(number)])
         good, bad = good + more, bad + worse
-    return good, bad
+    more, worse = present_receipt(root, "large", older)
+    return good + more, bad + worse
 
 
 def negative(root, arguments):
