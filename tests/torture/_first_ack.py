@@ -4,9 +4,10 @@ start of the new process to the first acknowledgement. By hand: it takes minutes
 
   _first_ack.py [--gigabytes 1] [--times 5] [--directory /var/tmp]
 
-The broker dies at a probe behind RocksDB's flush of a whole segment, before the log knows of it: so
-the log is as full of what must be replayed as it comes to be."""
+The broker's flusher is held at a probe before the log knows of its flush; so the log fills up, until
+nothing more is taken. Then the broker is killed: all of the log must be replayed."""
 import argparse
+import json
 import os
 import pathlib
 import shutil
@@ -25,11 +26,11 @@ def bytes_below(path):
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def start(command, kill_at=None):
+def start(command, hold_at=None):
     environment = dict(os.environ)
-    if kill_at is not None:
+    if hold_at is not None:
         environment["LD_PRELOAD"] = str(HERE / "torture_kill_broker.so")
-        environment["ES_KILL_AT"] = kill_at
+        environment["ES_HOLD_AT"] = hold_at
     begun_ns = time.monotonic_ns()
     broker = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
     if not broker.stdout.readline().startswith(b"ready"):
@@ -41,6 +42,13 @@ def load(run, count):
     return subprocess.Popen([str(BUILD / "bin" / "esbench"), "append", "--run", str(run), "-n",
                              str(count), "-p", "2", "-w", "64", "-s", "256", "-u", "0", "-t", "60"],
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def is_full(run):
+    """The log has no room, and waits for the flush that does not come."""
+    said = subprocess.run([str(BUILD / "bin" / "esctl"), "--run", str(run), "--json", "status"],
+                          stdout=subprocess.PIPE, check=True).stdout
+    return json.loads(said)["log_full_waits"] > 0
 
 
 def answers(book):
@@ -56,8 +64,11 @@ def answers(book):
 
 def measure(command, run, book):
     """Seconds to "ready", of these on a processor, and to the first acknowledgement."""
-    broker, _ = start(command, "flush_store_flushed:4")
+    broker, _ = start(command, "flush_store_flushed:1")
     loading = load(run, 100 * EVENTS_A_FILL)
+    while not is_full(run):
+        pass
+    broker.kill()
     broker.wait()
     loading.kill()
     loading.wait()
@@ -84,7 +95,8 @@ def main():
     command = [str(BUILD / "bin" / "esbroker"), "--data", str(root / "data"), "--run", str(run)]
     broker, _ = start(command)
     while bytes_below(root / "data" / "rocksdb") < arguments.gigabytes * 1e9:
-        load(run, EVENTS_A_FILL).wait()
+        if load(run, EVENTS_A_FILL).wait() != 0:
+            raise SystemExit("esbench cannot fill the store")
     print(f"{bytes_below(root / 'data') / 1e9:.2f} GB of data", flush=True)
     broker.send_signal(signal.SIGTERM)
     broker.wait()

@@ -1,6 +1,7 @@
 /*
- * Loaded into the broker by LD_PRELOAD: ES_KILL_AT=PROBE:NTH ends it there. A wrong
- * name ends it at once, with code 78.
+ * Loaded into the broker by LD_PRELOAD: ES_KILL_AT=PROBE:NTH ends it there, and
+ * ES_HOLD_AT=PROBE:NTH only the thread that comes there. A wrong name ends it at once,
+ * with code 78.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 
 __attribute__((constructor)) static void arm(void)
 {
-    const char *wanted = getenv("ES_KILL_AT");
+    const char *kill_at = getenv("ES_KILL_AT");
+    const char *wanted = kill_at != NULL ? kill_at : getenv("ES_HOLD_AT");
     const char *colon = wanted == NULL ? NULL : strchr(wanted, ':');
     char probe[64] = "";
 
@@ -21,7 +23,8 @@ __attribute__((constructor)) static void arm(void)
         _exit(78);
     }
     memcpy(probe, wanted, (size_t)(colon - wanted));
-    if (!kill_point_arm(probe, (uint32_t)strtoul(colon + 1, NULL, 10))) {
+    if (!(kill_at != NULL ? kill_point_arm
+                          : kill_point_arm_hold)(probe, (uint32_t)strtoul(colon + 1, NULL, 10))) {
         _exit(78);
     }
 }

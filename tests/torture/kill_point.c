@@ -29,13 +29,16 @@ struct image {
 };
 
 static _Atomic uint32_t hits_left;
+static bool is_hold;
 
 static void on_trap(int number, siginfo_t *info, void *context)
 {
     (void)number;
     (void)info;
     if (atomic_fetch_sub(&hits_left, 1) == 1) {
-        kill(getpid(), SIGKILL);
+        if (!is_hold) {
+            kill(getpid(), SIGKILL);
+        }
         for (;;) {
             pause();
         }
@@ -148,4 +151,10 @@ bool kill_point_arm(const char *probe, uint32_t nth)
         close(memory_fd);
     }
     return count > 0;
+}
+
+bool kill_point_arm_hold(const char *probe, uint32_t nth)
+{
+    is_hold = true;
+    return kill_point_arm(probe, nth);
 }

@@ -13,4 +13,7 @@
  * Once in a process. False: this program has no such probe, or its code cannot be changed. */
 bool kill_point_arm(const char *probe, uint32_t nth);
 
+/* The same, but only the thread that comes there ends: it waits for ever. */
+bool kill_point_arm_hold(const char *probe, uint32_t nth);
+
 #endif
