@@ -13,10 +13,18 @@
 #include "broker/recover_state.h"
 #include "shm/codec/chain.h"
 #include "shm/codec/store_key.h"
+#include "shm/codec/store_value.h"
 #include "shm/codec/stream_key.h"
 
 enum {
     PROGRESS_INTERVAL = 256
+};
+
+/* A producer's name in the commit at hand, with its last number there. */
+struct named {
+    struct es_text name; /* in the record's bytes */
+    uint64_t last_number;
+    uint32_t uid;
 };
 
 struct walk {
@@ -28,6 +36,7 @@ struct walk {
     struct store_buffer envelopes;  /* packed, as the body holds them */
     struct store_buffer operations; /* likewise */
     struct store_buffer body;
+    struct store_buffer names; /* of struct named */
     uint32_t envelope_count;
     uint32_t operation_count;
     struct es_hash_state events_hash;
@@ -188,6 +197,74 @@ static enum es_status take_key(struct walk *walk, const struct es_commit_kv *kv)
     return status;
 }
 
+/* ---- producers ---- */
+
+static enum es_status note_name(struct walk *walk, const struct es_commit_transaction *transaction)
+{
+    struct named *names = (struct named *)(void *)walk->names.bytes;
+    size_t count = walk->names.size / sizeof *names;
+    size_t at = 0;
+    enum es_status status = ES_OK;
+
+    while (at < count && !es_text_equal(names[at].name, transaction->producer)) {
+        at++;
+    }
+    if (at == count) {
+        status = grow(&walk->names, sizeof *names);
+        if (status != ES_OK) {
+            return status;
+        }
+        walk->names.size += sizeof *names;
+        names = (struct named *)(void *)walk->names.bytes;
+    }
+    names[at] = (struct named){transaction->producer, transaction->producer_sequence,
+                               transaction->origin_uid};
+    return ES_OK;
+}
+
+/* The entry that the batch had for the name: whose it is now is known from the store. */
+static enum es_status take_name(struct walk *walk, const struct named *named)
+{
+    struct es_log_operation operation = {
+        .kind = ES_LOG_PRODUCER,
+        .as.producer = {.producer = named->name, .value.owner_uid = named->uid},
+    };
+    struct es_producer_value entry;
+    struct es_pack pack;
+    struct es_key key;
+    enum es_status status = ES_OK;
+
+    es_key_producer(named->name, &key);
+    status = store_get(walk->source->store, NULL, STORE_PRODUCERS,
+                       (struct store_slice){key.bytes, key.size}, &walk->value);
+    if (status == ES_OK &&
+        es_producer_value_decode(walk->value.bytes, walk->value.size, &entry) == ES_OK) {
+        operation.as.producer.value = entry;
+    }
+    operation.as.producer.value.last_sequence = named->last_number;
+    if (status != ES_E_NO_MEMORY) {
+        status = grow(&walk->operations, ES_LOG_OPERATION_OVERHEAD);
+    }
+    if (status == ES_OK) {
+        pack_at_end(&walk->operations, &pack);
+        es_log_body_operation(&pack, &operation);
+        walk->operations.size += es_pack_size(&pack);
+        walk->operation_count++;
+    }
+    return status;
+}
+
+static enum es_status take_names(struct walk *walk)
+{
+    const struct named *names = (const struct named *)(void *)walk->names.bytes;
+    enum es_status status = ES_OK;
+
+    for (size_t i = 0; i < walk->names.size / sizeof *names && status == ES_OK; i++) {
+        status = take_name(walk, &names[i]);
+    }
+    return status;
+}
+
 /* ---- commits ---- */
 
 static enum es_status check_record(struct walk *walk, const struct es_commit_view *view)
@@ -217,7 +294,7 @@ static enum es_status take_contents(struct walk *walk, const struct es_commit_vi
     uint64_t position = 0;
     enum es_status status = ES_OK;
 
-    walk->envelopes.size = walk->operations.size = 0;
+    walk->envelopes.size = walk->operations.size = walk->names.size = 0;
     walk->envelope_count = walk->operation_count = 0;
     es_events_hash_begin(&walk->events_hash);
     es_commit_walk_begin(view, &commit);
@@ -237,8 +314,11 @@ static enum es_status take_contents(struct walk *walk, const struct es_commit_vi
         while (status == ES_OK && es_commit_walk_kv(&commit, &kv)) {
             status = take_key(walk, &kv);
         }
+        if (status == ES_OK && transaction.producer.size > 0) {
+            status = note_name(walk, &transaction);
+        }
     }
-    return status;
+    return status == ES_OK ? take_names(walk) : status;
 }
 
 static enum es_status make_body(struct walk *walk, struct es_bytes record)
@@ -349,6 +429,7 @@ enum es_status recover_walk(struct recover_source *source, struct recover_findin
     store_buffer_deinit(&walk.envelopes);
     store_buffer_deinit(&walk.operations);
     store_buffer_deinit(&walk.body);
+    store_buffer_deinit(&walk.names);
     /* A gap is what was looked for; a failure of the visitor or of memory is not. */
     return status == ES_E_CORRUPT && finding->end_why[0] != '\0' ? ES_OK : status;
 }

@@ -72,7 +72,7 @@ class Store:
                                      "fsync")
         self.esctl(broker, "kv", "put", "n", "early", "1")
         for part in range(3):
-            self.esctl(broker, "import", "-", stdin=ndjson(*[
+            self.esctl(broker, "import", "-", "--producer", "p%d" % part, stdin=ndjson(*[
                 event_line("a:b:L0:c:M%d" % (n % 7), payload={"n": n, "text": "x" * 40})
                 for n in range(part * EVENTS // 3, (part + 1) * EVENTS // 3)]))
             self.esctl(broker, "kv", "put", "n", "k%d" % part, "v%d" % part)
@@ -271,6 +271,58 @@ class Recover(unittest.TestCase):
                         file.write(b"MANIFEST-999999\n")
                 report = self.whole_way(data)
                 self.assertEqual(report["kept_position"], len(self.all_events), report)
+
+    def test_what_lost_commits_had_overwritten_is_deleted_by_a_commit(self):
+        data = self.copy()
+        self.assertEqual(self.start(data)[0], 0)  # and everything is in RocksDB
+        # A damaged block of events, and the first of them ends what can be proven.
+        path = max(tables(data), key=os.path.getsize)
+        flip(path, os.path.getsize(path) // 2)
+        with tempfile.TemporaryDirectory(prefix="es-") as run_dir:
+            process = subprocess.Popen([ESBROKER, "--data", data, "--run", run_dir],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertTrue(process.stdout.readline().startswith(b"ready"))
+            found = run("--run", run_dir, "verify")
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+        self.assertEqual(found.returncode, 65, found)
+        looked = self.recover(data, code=65)
+        self.assertEqual(looked["refusal"], "")
+        self.assertRegex(looked["ends_because"], r"the event at position \d+ \(a:b:L0:c:M\d, "
+                                                 r"sequence \d+\) is damaged")
+        self.assertEqual(looked["known_position"], len(self.all_events))
+        report = self.recover(data, "--accept-loss")
+        self.assertIn({"namespace": "n", "key": "early"}, report["lost_keys"])
+        self.assertEqual(report["lost_keys"], looked["lost_keys"])
+        self.assertIn(STREAM, [entry["stream"] for entry in report["lost_streams"]])
+        self.check_recovered(data, report)
+        self.check_keys_and_producers(data)
+
+    def check_keys_and_producers(self, data):
+        """A lost value is not there, and a name goes on behind its last number that is kept."""
+        with tempfile.TemporaryDirectory(prefix="es-") as run_dir:
+            process = subprocess.Popen([ESBROKER, "--data", data, "--run", run_dir],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertTrue(process.stdout.readline().startswith(b"ready"))
+            try:
+                self.assertEqual(run("--run", run_dir, "kv", "get", "n", "early").returncode, 1)
+                put = run("--run", run_dir, "kv", "put", "n", "early", "new")
+                self.assertEqual(put.returncode, 0, put)
+                lines = ndjson(*[event_line("a:b:L0:c:M%d" % (n % 7),
+                                            payload={"n": n, "text": "x" * 40})
+                                 for n in range(EVENTS // 3)])
+                again = run("--run", run_dir, "import", "-", "--producer", "p0", stdin=lines)
+                self.assertEqual(again.returncode, 0, again)
+                exported = [json.loads(line) for line in only_events(
+                    run("--run", run_dir, "export").stdout.splitlines())]
+                numbers = [line["payload"]["n"] for line in exported
+                           if line["stream"].startswith("a:b:L0:c:M")]
+                self.assertEqual(len(numbers), len(set(numbers)))
+                self.assertLessEqual(set(range(EVENTS // 3)), set(numbers))
+                self.assertEqual(run("--run", run_dir, "verify").returncode, 0)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.communicate(timeout=60)
 
     def test_rocksdb_missing(self):
         data = self.copy()
