@@ -17,8 +17,9 @@
 ES_MUST_USE enum es_status books_settle(const char *directory, struct store_books *ret_books);
 
 /*
- * True if the books that CURRENT names are those of 'synced' and are torn behind it;
- * '*ret_whole' is then as much of them as is whole.
+ * True if the books that CURRENT names are those of 'synced' and are torn behind it, or if
+ * they are newer ones, torn behind what they were begun with: the power went before anybody
+ * was told of them. '*ret_whole' is then as much of them as is whole.
  */
 bool books_are_torn(const char *directory, const struct store_books *synced,
                     struct store_books *ret_whole);
