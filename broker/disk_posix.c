@@ -237,7 +237,9 @@ static enum es_status posix_open(struct disk *disk, const char *name, enum disk_
     }
     if (fstat(descriptor, &about) != 0) {
         status = ES_E_IO;
-    } else if (!S_ISREG(about.st_mode)) {
+    } else if (!S_ISREG(about.st_mode) || about.st_uid != geteuid() ||
+               (about.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        errno = EPERM; /* others could write what this process believes */
         status = ES_E_PERMISSION;
     } else {
         status = file_new(disk, descriptor, ret_file);

@@ -7,10 +7,12 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <rocksdb/c.h>
 
@@ -90,10 +92,14 @@ static struct directory look_at(const char *path)
 {
     struct directory found = {.exists = false};
     struct dirent *entry = NULL;
-    DIR *listing = opendir(path);
+    int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *listing = descriptor < 0 ? NULL : fdopendir(descriptor);
 
     if (listing == NULL) {
         found.error = errno == ENOENT ? 0 : errno;
+        if (descriptor >= 0) {
+            close(descriptor);
+        }
         return found;
     }
     found.exists = true;
@@ -119,7 +125,9 @@ static enum es_status check_directory(const struct opening *opening)
     struct directory found = look_at(opening->asked->directory);
 
     if (found.error != 0) {
-        return refuse(opening->why, ES_E_IO, strerror(found.error));
+        return found.error == ENOTDIR
+                   ? refuse(opening->why, ES_E_PERMISSION, "it is no directory, or a link to one")
+                   : refuse(opening->why, ES_E_IO, strerror(found.error));
     }
     if (opening->asked->mode == STORE_CREATE) {
         return found.has_current || found.has_others

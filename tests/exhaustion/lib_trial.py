@@ -50,13 +50,14 @@ class Broker:
     def __init__(self, root, *options, environment=None, before=None):
         self.run = root / "run"
         self.run.mkdir(mode=0o700, exist_ok=True)
-        self.errors = open(root / "errors", "w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [str(BUILD / "bin" / "esbroker"), "--data", str(root / "data"), "--run", str(self.run),
-             "--log-segment-bytes", "262144", "--lane-bytes", "65536", "--slots", "256",
-             "--reserve-bytes", "0", *options],
-            stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment,
-            preexec_fn=before)
+        self.errors = root / "errors"
+        with open(self.errors, "w", encoding="utf-8") as errors:
+            self.process = subprocess.Popen(
+                [str(BUILD / "bin" / "esbroker"), "--data", str(root / "data"), "--run",
+                 str(self.run), "--log-segment-bytes", "262144", "--lane-bytes", "65536", "--slots",
+                 "256", "--reserve-bytes", "0", *options],
+                stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
+                preexec_fn=before)
 
     def wait_ready(self):
         readable, _, _ = select.select([self.process.stdout], [], [], PATIENCE_S)
@@ -69,8 +70,7 @@ class Broker:
         return self.process.poll() is None
 
     def said(self):
-        self.errors.seek(0)
-        return self.errors.read()[-1500:]
+        return self.errors.read_text(encoding="utf-8")[-1500:]
 
     def stop(self):
         """The exit code after SIGTERM."""
