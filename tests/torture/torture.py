@@ -76,12 +76,12 @@ class Campaign:
         one = self.round
         one.start_broker()
         one.disturb()
-        if self.random.random() < 0.25:  # while it starts
+        if self.random.random() < 0.15:  # while it starts
             one.ends_within(self.random.random() * 0.08)
         else:
             if not one.wait_ready():
                 raise Broken("the broker did not start")
-            one.ends_within(self.random.choice((0.01, 0.05, 0.3)) * self.random.random())
+            one.ends_within(self.random.choice((0.05, 0.2, 0.8)) * self.random.random())
         is_asked = self.random.random() < 0.1
         if is_asked:
             one.broker.send_signal(signal.SIGTERM)
