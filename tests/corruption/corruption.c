@@ -90,22 +90,37 @@ static void try_one(const struct asked *asked, const struct damage_class *class,
     damage_free(&damage);
 }
 
-/* The number of the i-th of 'count' trials: spread over all there are, or a random one. */
-static uint64_t number_of(const struct asked *asked, uint64_t all, uint64_t count, uint64_t i)
+static uint64_t common_divisor(uint64_t a, uint64_t b)
+{
+    while (b != 0) {
+        uint64_t rest = a % b;
+
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/*
+ * The number of the i-th trial. Of a class that ends, steps of the golden section: whenever
+ * it is broken off they lie evenly over all there are, and all of them are each once.
+ */
+static uint64_t number_of(const struct asked *asked, uint64_t all, uint64_t i)
 {
     struct prng random;
+    uint64_t step = (uint64_t)((double)all * 0.6180339887) + 1;
 
     if (asked->has_only) {
         return asked->only;
     }
-    if (all > 0 && count == all) {
-        return i;
-    }
-    prng_seed(&random, asked->seed * UINT64_C(1000003) + i);
+    prng_seed(&random, asked->seed * UINT64_C(1000003) + (all == 0 ? i : 0));
     if (all == 0) {
         return prng_next(&random);
     }
-    return i * (all / count) + prng_below(&random, all / count > 0 ? all / count : 1);
+    while (common_divisor(step, all) != 1) {
+        step++;
+    }
+    return (prng_below(&random, all) + i * step) % all;
 }
 
 static void work(const struct asked *asked, const struct damage_class *class, unsigned job,
@@ -119,7 +134,7 @@ static void work(const struct asked *asked, const struct damage_class *class, un
         if (asked->seconds > 0 && now_s() > until) {
             break;
         }
-        try_one(asked, class, number_of(asked, all, count, i), path, tally);
+        try_one(asked, class, number_of(asked, all, i), path, tally);
     }
 }
 

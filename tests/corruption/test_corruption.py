@@ -6,8 +6,8 @@ cut, one of 100,000 for random bits and pages.
 
   test_corruption.py [--seed S] [--seconds N] [--count N] [--class NAME] [--full] [--negative]
 
-Without more a sample of each class on the small store. --full: the whole table, both stores (hours);
---seconds: at most that long for all of it. --negative: checks are taken out of the broker, or
+Without more a sample of each class on the small store, --seconds: as many as fit. --full: the whole table, both
+stores (hours), or as much of it as fits. --negative: checks are taken out of the broker, or
 damage out of the trial, and that must be caught."""
 import argparse
 import base64
@@ -234,10 +234,11 @@ def real_broker(root, store, segment, count, seed):
 
 def sample(root, arguments):
     store, older = make_store(root, "small", SMALL, arguments.seed)
-    count = ["--count", str(arguments.count or DEFAULT_COUNT)]
     classes = arguments.classes or (*SMALL_CLASSES, "random-bits", "zeroed-pages", "swapped-pages")
-    good, bad = run_classes(store, older, classes, arguments, arguments.seconds, count)
-    for more, worse in (real_broker(root, store, SMALL["segment"], arguments.count or DEFAULT_COUNT,
+    each = None if arguments.seconds is None else arguments.seconds / (len(classes) + 2)
+    number = arguments.count or (DEFAULT_COUNT if each is None else 1000000)
+    good, bad = run_classes(store, older, classes, arguments, each, ["--count", str(number)])
+    for more, worse in (real_broker(root, store, SMALL["segment"], min(number, DEFAULT_COUNT),
                                     arguments.seed), present_receipt(root, "small", older)):
         good, bad = good + more, bad + worse
     return good, bad
