@@ -335,19 +335,47 @@ void sim_broker_bury(void)
 static void attach(void *context)
 {
     struct sim_attach *attach = context;
+    const struct lanes_applicant applicant = {.uid = attach->uid,
+                                              .pid = attach->pid,
+                                              .pid_start_time = 1,
+                                              .name = attach->name != NULL ? attach->name : "sim",
+                                              .is_producer = attach->name != NULL};
 
-    attach->status = lanes_attach(
-        process.lanes, &(struct lanes_applicant){attach->uid, attach->pid, 1, "simulated", false},
-        &attach->attachment);
+    attach->status = lanes_attach(process.lanes, &applicant, &attach->attachment);
+}
+
+static enum es_status make_lane(void *context, uint64_t *ret_incarnation)
+{
+    struct sim_attach *attaching = context;
+
+    attach(attaching);
+    *ret_incarnation = attaching->attachment.incarnation;
+    return attaching->status;
+}
+
+static enum es_status claim(struct sim_attach *attaching)
+{
+    struct errand errand = {.producer = es_text_of(attaching->name),
+                            .uid = attaching->uid,
+                            .make_lane = make_lane,
+                            .context = attaching,
+                            .take_over = attaching->take_over};
+    enum es_status status = inbox_run(process.inbox, &errand);
+
+    attaching->last_number = errand.last_number;
+    return status;
 }
 
 static void *run_attach(void *context)
 {
     struct sim_attach *attaching = context;
-    enum es_status status = inbox_call(process.inbox, attach, attaching);
 
-    if (status != ES_OK) {
-        attaching->status = status;
+    if (attaching->name != NULL) {
+        attaching->status = claim(attaching);
+    } else {
+        enum es_status status = inbox_call(process.inbox, attach, attaching);
+
+        attaching->status = status != ES_OK ? status : attaching->status;
     }
     attaching->done(attaching);
     return NULL;

@@ -47,7 +47,10 @@ void sim_broker_bury(void);
 struct sim_attach {
     uint32_t uid;
     pid_t pid;
+    const char *name; /* of a producer; NULL: none */
+    bool take_over;
     enum es_status status;
+    uint64_t last_number;
     struct lanes_attachment attachment;
     void (*done)(struct sim_attach *attach);
     void *context;

@@ -22,7 +22,10 @@ enum {
 struct reading {
     struct es_commit_view view;
     struct es_hash_state events_hash;
-    uint32_t uid; /* of the transaction entry at hand */
+    uint32_t uid; /* of the transaction entry at hand, as what follows */
+    uint32_t name;
+    uint64_t number;
+    uint8_t content_hash[ES_CONTENT_HASH_SIZE];
     struct op *touched[TOUCHED_MAX];
     uint32_t touched_count;
 };
@@ -35,6 +38,33 @@ static struct op *op_at(uint32_t id)
     return &ops[id];
 }
 
+/* Each number once, in order, by the owner of the name. */
+static void check_number(const struct reading *reading, const struct op *op)
+{
+    struct model_name *name = NULL;
+
+    if (op->name != reading->name || op->number != reading->number) {
+        sim_violation("operation %u is stored under another name or number", op->id);
+    }
+    if (op->name == OP_UNNAMED) {
+        return;
+    }
+    name = &model.names[op->name];
+    if (op->number <= name->last_number ||
+        (op->number != name->last_number + 1 && (op->flags & ES_RECORD_ALLOW_GAP) == 0)) {
+        sim_violation("number %" PRIu64 " is stored after number %" PRIu64, op->number,
+                      name->last_number);
+    }
+    if (!model.is_read_anew && model.lanes[op->lane].incarnation < name->owner) {
+        sim_violation("operation %u of a former owner is stored after a takeover", op->id);
+    }
+    if (memcmp(reading->content_hash, op->content_hash, ES_CONTENT_HASH_SIZE) != 0) {
+        sim_violation("operation %u is stored with another content hash", op->id);
+    }
+    name->last_number = op->number;
+    name->stored[op->number] = op->id + 1;
+}
+
 /* The operation shows in this commit for the first time. */
 static void begin_op(struct reading *reading, struct op *op)
 {
@@ -42,7 +72,7 @@ static void begin_op(struct reading *reading, struct op *op)
         sim_violation("operation %u is stored twice, in commits %" PRIu64 " and %" PRIu64, op->id,
                       op->commit_number, reading->view.commit_number);
     }
-    if (op->fate == FATE_UNSENT || op->is_malformed ||
+    if (op->fate == FATE_UNSENT || op->is_malformed || op->is_mistake ||
         (op->fate == FATE_ANSWERED && op->status != ES_OK && op->sent_count == 1)) {
         sim_violation("operation %u is stored, though it was %s", op->id,
                       op->fate == FATE_UNSENT ? "never sent" : "refused");
@@ -51,6 +81,7 @@ static void begin_op(struct reading *reading, struct op *op)
         sim_violation("operation %u of uid %u is stored as of uid %u", op->id, op->uid,
                       reading->uid);
     }
+    check_number(reading, op);
     if (reading->view.commit_number <= op->sent_after_commit && !op->is_lost) {
         sim_violation("operation %u lies before what was answered before it was sent", op->id);
     }
@@ -72,7 +103,7 @@ static void check_lane_order(const struct op *op)
 {
     struct model_lane *lane = NULL;
 
-    if (op->lane == UINT32_MAX) {
+    if (op->lane == UINT32_MAX || model.is_read_anew) {
         return;
     }
     lane = &model.lanes[op->lane];
@@ -286,6 +317,20 @@ static void check_chain(const struct es_commit_view *view)
     }
 }
 
+static void begin_transaction(struct reading *reading,
+                              const struct es_commit_transaction *transaction)
+{
+    reading->uid = transaction->origin_uid;
+    reading->number = transaction->producer_sequence;
+    reading->name = OP_UNNAMED;
+    memcpy(reading->content_hash, transaction->content_hash, ES_CONTENT_HASH_SIZE);
+    for (uint32_t i = 0; i < NAME_COUNT; i++) {
+        if (es_text_equal(transaction->producer, es_text_of(op_name(i)))) {
+            reading->name = i;
+        }
+    }
+}
+
 static void read_commit(struct store_slice value)
 {
     static struct reading reading;
@@ -304,7 +349,7 @@ static void read_commit(struct store_slice value)
     es_events_hash_begin(&reading.events_hash);
     es_commit_walk_begin(&reading.view, &walk);
     while (es_commit_walk_transaction(&walk, &transaction)) {
-        reading.uid = transaction.origin_uid;
+        begin_transaction(&reading, &transaction);
         while (es_commit_walk_run(&walk, &run, &position)) {
             uint32_t stream = op_stream_index(run.stream);
 

@@ -49,6 +49,9 @@
     X(BELOW_RESERVE, "disk below its reserve")                             \
     X(REQUEST_TIMEOUT, "request not waited for")                           \
     X(REQUEST_TWICE, "request sent twice")                                 \
+    X(TAKEOVER, "producer's name taken over")                              \
+    X(NUMBER_AGAIN, "numbered transaction sent again")                     \
+    X(NUMBER_MISUSED, "number used for something else, or too high")       \
     X(FLIP_LOG, "bits flipped in the log")                                 \
     X(FLIP_ANCHOR, "bits flipped in the anchor")                           \
     X(FLIP_STORE, "bits flipped in the store")                             \

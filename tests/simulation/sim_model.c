@@ -26,25 +26,81 @@ void model_clear(void)
     model.lane_count = 0;
 }
 
-uint32_t model_new_lane(void)
+uint32_t model_new_lane(uint32_t name, uint64_t incarnation)
 {
     if (model.lane_count == LANES_MAX) {
-        return UINT32_MAX;
+        sim_violation("too many lives of producers");
     }
     memset(&model.lanes[model.lane_count], 0, sizeof model.lanes[0]);
+    model.lanes[model.lane_count].name = name;
+    model.lanes[model.lane_count].incarnation = incarnation;
     return model.lane_count++;
+}
+
+void model_claims(uint32_t name)
+{
+    model.names[name].claims_begun++;
+    model.names[name].claims_open++;
+}
+
+void model_not_claimed(uint32_t name)
+{
+    model.names[name].claims_open--;
+}
+
+void model_claimed(uint32_t name, uint32_t lane, uint64_t last_number)
+{
+    struct model_name *entry = &model.names[name];
+
+    commits_read();
+    entry->claims_open--;
+    if (model.lanes[lane].incarnation > entry->owner) {
+        entry->owner = model.lanes[lane].incarnation;
+        if (entry->claims_open == 0 && last_number != entry->last_number) {
+            sim_violation("a claim was told number %" PRIu64 ", stored is %" PRIu64, last_number,
+                          entry->last_number);
+        }
+    }
+    /* Any claim that is still open may be judged after this one, or have been; one that
+     * was answered first may have been judged last. */
+    model.lanes[lane].claims_begun =
+        model.lanes[lane].incarnation < entry->owner ? 0 : entry->claims_begun - entry->claims_open;
 }
 
 /* ---- what clients see ---------------------------------------------------------- */
 
+/* It was sent before and answered OK: no more can be learnt. */
+static bool is_settled(const struct op *op)
+{
+    return op->fate == FATE_ANSWERED && op->status == ES_OK;
+}
+
 void model_sent(struct op *op)
 {
-    op->fate = FATE_OPEN;
+    if (!is_settled(op)) {
+        op->fate = FATE_OPEN;
+    }
     op->sent_count++;
+    op->flying_count++;
     op->sees_no_space = sim.may_lack_space;
     op->sent_after_position = model.answered_position;
     op->sent_after_commit = model.answered_commit;
     sim_trace(10, op->id);
+}
+
+/* Of the last key: under a name only those count that the commit record names, for the
+ * answer must be the same when it is given again. 0: nobody knows. */
+static uint64_t last_revision(const struct op *op)
+{
+    uint64_t revision = 0;
+
+    if (op->name == OP_UNNAMED) {
+        return op->last_revision;
+    }
+    for (uint32_t i = 0; i < op->part_count; i++) {
+        revision = op->parts[i].revision != 0 ? op->parts[i].revision : revision;
+    }
+    return revision;
 }
 
 static void check_stored_answer(const struct op *op, const struct es_lane_result *result)
@@ -54,17 +110,17 @@ static void check_stored_answer(const struct op *op, const struct es_lane_result
     }
     if (result->commit_number != op->commit_number ||
         (op->event_count > 0 && result->position != op->last_position) ||
-        (op->last_revision != 0 && result->revision != op->last_revision)) {
+        (last_revision(op) != 0 && result->revision != last_revision(op))) {
         sim_violation("operation %u: answer says commit %" PRIu64 " position %" PRIu64
                       " revision %" PRIu64 ", stored are %" PRIu64 " %" PRIu64 " %" PRIu64,
                       op->id, result->commit_number, result->position, result->revision,
-                      op->commit_number, op->last_position, op->last_revision);
+                      op->commit_number, op->last_position, last_revision(op));
     }
     if (op->event_count > 0 &&
         memcmp(result->hash, model.events[result->position].hash, ES_HASH_SIZE) != 0) {
         sim_violation("operation %u was answered with another hash than is stored", op->id);
     }
-    if (result->epoch != model.epoch) {
+    if (result->epoch != model.epoch && op->sent_count == 1) {
         sim_violation("operation %u was answered with another epoch", op->id);
     }
 }
@@ -183,10 +239,23 @@ static void check_conflict(const struct op *op, const struct es_lane_result *res
     }
 }
 
+/* The number is another's, or was skipped, or is too high. */
+static bool is_wrong_number(const struct op *op)
+{
+    return op->name != OP_UNNAMED &&
+           (op->is_mistake || (op->number <= model.names[op->name].last_number &&
+                               model.names[op->name].stored[op->number] != op->id + 1));
+}
+
 static void check_refusal(const struct op *op, const struct es_lane_result *result)
 {
     if (op->is_stored && op->sent_count == 1) {
         sim_violation("operation %u was refused (%d) and is stored", op->id, result->status);
+    }
+    if (op->is_stored && op->name != OP_UNNAMED && result->status != ES_FENCED &&
+        result->status != ES_PREVIOUS_FAILED) {
+        sim_violation("number %" PRIu64 " was refused (%d) when it was sent again", op->number,
+                      result->status);
     }
     switch (result->status) {
     case ES_CONFLICT:
@@ -197,8 +266,14 @@ static void check_refusal(const struct op *op, const struct es_lane_result *resu
             sim_violation("operation %u was refused for want of space that there was", op->id);
         }
         break;
+    case ES_FENCED:
+        if (op->name == OP_UNNAMED ||
+            model.names[op->name].claims_begun == model.lanes[op->lane].claims_begun) {
+            sim_violation("operation %u was fenced, and nobody had claimed its name", op->id);
+        }
+        break;
     case ES_REJECTED:
-        if (!op->is_malformed) {
+        if (!op->is_malformed && !is_wrong_number(op)) {
             sim_violation("operation %u was rejected: reason %u", op->id, result->reason);
         }
         break;
@@ -221,6 +296,10 @@ static void check_order(const struct op *op, const struct es_lane_result *result
         lane->order_broken = false;
     }
     must_fail = is_ordered && lane->order_broken;
+    if (result->status == ES_FENCED) { /* before anything else, and for ever */
+        lane->order_broken = true;
+        return;
+    }
     if (must_fail != (result->status == ES_PREVIOUS_FAILED)) {
         sim_violation("operation %u was answered %d where the order was %s", op->id, result->status,
                       lane->order_broken ? "broken" : "whole");
@@ -230,30 +309,45 @@ static void check_order(const struct op *op, const struct es_lane_result *result
     }
 }
 
-/* One of two that were sent alike has been answered OK: no more can be learnt. */
-static bool is_settled(const struct op *op)
-{
-    return op->sent_count > 1 && op->fate == FATE_ANSWERED && op->status == ES_OK;
-}
-
 void model_unanswered(struct op *op, enum op_fate fate)
 {
+    op->flying_count--;
     if (!is_settled(op)) {
         op->fate = fate;
         sim.counts.unknown += fate != FATE_UNSENT;
     }
 }
 
+/* A number that is sent again gets its first answer. */
+static void check_same(const struct op *op, const struct es_lane_result *result)
+{
+    const struct es_lane_result *first = &op->result;
+
+    if (first->position != result->position || first->stream_sequence != result->stream_sequence ||
+        first->commit_number != result->commit_number || first->revision != result->revision ||
+        first->tick != result->tick || first->time_us != result->time_us ||
+        memcmp(first->hash, result->hash, ES_HASH_SIZE) != 0 ||
+        memcmp(first->store_hash, result->store_hash, ES_HASH_SIZE) != 0) {
+        sim_violation("number %" PRIu64 " of operation %u got another answer the second time",
+                      op->number, op->id);
+    }
+}
+
 void model_answered(struct op *op, const struct es_lane_result *result)
 {
+    op->flying_count--;
     if (sim_broker_has_served() && sim.end == SIM_RUNNING) {
         commits_read(); /* whoever has an answer can read what it speaks of */
     }
     if (is_settled(op)) {
-        if (result->status == ES_OK) {
+        check_order(op, result);
+        if (result->status != ES_OK) {
+            check_refusal(op, result);
+        } else if (op->name == OP_UNNAMED) {
             sim_violation("operation %u was sent twice and both were answered OK", op->id);
+        } else {
+            check_same(op, result);
         }
-        check_refusal(op, result);
         return;
     }
     op->fate = FATE_ANSWERED;
@@ -262,7 +356,7 @@ void model_answered(struct op *op, const struct es_lane_result *result)
     op->epoch = model.epoch;
     check_order(op, result);
     if (result->status == ES_OK) {
-        if (op->is_malformed) {
+        if (op->is_malformed || op->is_mistake) {
             sim_violation("malformed operation %u was answered OK", op->id);
         }
         check_stored_answer(op, result);
@@ -317,6 +411,9 @@ void model_process_ended(bool machine_fell)
         if (sim.durability == ANCHOR_FSYNC) {
             model.durable_commit = model.readable_commit;
         }
+    }
+    for (uint32_t i = 0; i < NAME_COUNT; i++) {
+        model.names[i].claims_open = 0; /* nobody knows what became of them */
     }
     model.machine_fell = model.machine_fell || (machine_fell && !model.is_clean);
 }
@@ -373,6 +470,7 @@ static void cut_history(const struct startup *startup)
     model_clear();
     model.lane_count = lane_count;
     model.machine_fell = true; /* until this start is over: it may begin again */
+    model.is_read_anew = true;
     begin_model(startup);
     sim_fault(FAULT_HISTORY_CUT);
 }
@@ -408,6 +506,7 @@ void model_started(const struct startup *startup)
     }
     model.epoch = startup->state.epoch;
     commits_read();
+    model.is_read_anew = false;
     if (model.commit_number != startup->end.commit_number ||
         model.position != startup->end.position ||
         memcmp(model.store_hash, startup->end.store_hash, ES_HASH_SIZE) != 0) {

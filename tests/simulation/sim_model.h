@@ -44,13 +44,25 @@ struct model_key {
     uint64_t states[STATES_MAX];
 };
 
+struct model_name {
+    uint64_t last_number;
+    uint64_t claims_begun;
+    uint64_t claims_open;         /* not answered */
+    uint64_t owner;               /* incarnation of the newest lane whose claim was answered */
+    uint32_t stored[OPS_MAX + 1]; /* by number: whose it is, operation + 1 */
+};
+
 struct model_lane {
+    uint32_t name;
+    uint64_t incarnation;
+    uint64_t claims_begun;    /* of its name, and judged before its own */
     uint64_t stored_sequence; /* the newest record found with an event */
     bool order_broken;        /* as its answers tell */
 };
 
 struct model {
     bool is_begun;
+    bool is_read_anew; /* after a loss: who had sent what is not known any more */
     uint8_t store_id[ES_STORE_ID_SIZE];
     uint64_t epoch;
     uint64_t position;
@@ -66,6 +78,7 @@ struct model {
     uint64_t answered_commit;
     bool is_clean;     /* stopped cleanly since the last start */
     bool machine_fell; /* since the last start */
+    struct model_name names[NAME_COUNT];
     struct model_stream streams[STREAM_COUNT];
     struct model_key keys[KEY_COUNT];
     struct model_lane lanes[LANES_MAX];
@@ -81,7 +94,12 @@ extern struct model model;
 void model_clear(void);
 
 /* A life of a producer begins; UINT32_MAX: no room for more. */
-uint32_t model_new_lane(void);
+uint32_t model_new_lane(uint32_t name, uint64_t incarnation);
+
+/* Somebody claims a name, and is told: no, or yes, with this last number. */
+void model_claims(uint32_t name);
+void model_not_claimed(uint32_t name);
+void model_claimed(uint32_t name, uint32_t lane, uint64_t last_number);
 
 /* What clients see. */
 void model_sent(struct op *op);

@@ -33,6 +33,13 @@ struct es_text op_key(uint32_t index)
     return es_text_of(key_names[index]);
 }
 
+const char *op_name(uint32_t index)
+{
+    static const char *const names[NAME_COUNT] = {"tills", "depot"};
+
+    return names[index];
+}
+
 uint32_t op_stream_index(struct es_text stream)
 {
     for (uint32_t i = 0; i < STREAM_COUNT; i++) {
@@ -241,6 +248,7 @@ struct op *op_new(uint32_t uid)
     op->id = op_count++;
     op->uid = uid;
     op->lane = UINT32_MAX;
+    op->name = OP_UNNAMED;
     op->is_malformed = sim_one_in(60);
     op->part_count = sim_one_in(3) ? 1 + (uint32_t)sim_below(OP_PARTS_MAX) : 1;
     for (uint32_t i = 0; i < op->part_count; i++) {
@@ -321,13 +329,13 @@ static void write_snapshot(struct es_pack *pack, const struct op *op, uint32_t i
     es_transaction_write_operation(pack, &operation);
 }
 
-uint32_t op_encode(const struct op *op, uint8_t ret_bytes[OP_BYTES_MAX])
+uint32_t op_encode(struct op *op, uint8_t ret_bytes[OP_BYTES_MAX])
 {
     struct es_pack pack;
     uint32_t size = 0;
 
     es_pack_init(&pack, ret_bytes, OP_BYTES_MAX);
-    es_transaction_write_begin(&pack, 0, op->part_count);
+    es_transaction_write_begin(&pack, op->number, op->part_count);
     for (uint32_t i = 0; i < op->part_count; i++) {
         switch (op->parts[i].kind) {
         case PART_APPEND: write_append(&pack, op, i); break;
@@ -337,6 +345,13 @@ uint32_t op_encode(const struct op *op, uint8_t ret_bytes[OP_BYTES_MAX])
     }
     if (es_pack_finish(&pack, &size) != ES_OK) {
         sim_violation("an operation has no room");
+    }
+    if (op->name != OP_UNNAMED) {
+        struct es_transaction_reader reader;
+
+        if (es_transaction_read(&reader, ret_bytes, size) == ES_REASON_NONE) {
+            es_transaction_content_hash(&reader, op->content_hash);
+        }
     }
     if (op->is_malformed) {
         ret_bytes[size++] = 0xc0; /* what is behind the end breaks a rule */

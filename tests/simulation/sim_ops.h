@@ -22,6 +22,7 @@ enum {
     STREAM_COUNT = 6,
     KEY_COUNT = 5,
     DERIVED_COUNT = 2, /* keys of read_models */
+    NAME_COUNT = 2,    /* of producers */
     OP_BYTES_MAX = 4096,
     PAYLOAD_BYTES_MAX = 300
 };
@@ -62,14 +63,22 @@ enum op_fate {
     FATE_UNKNOWN   /* nobody can know */
 };
 
+#define OP_UNNAMED UINT32_MAX
+
 struct op {
     uint32_t id;
+    uint32_t name;   /* of the producer; OP_UNNAMED: none */
+    uint64_t number; /* 0 without a name */
+    bool is_mistake; /* the number is not for this one: certainly refused */
+    uint8_t content_hash[ES_CONTENT_HASH_SIZE];
     uint32_t uid;
     uint32_t flags; /* ES_RECORD_* */
     uint32_t lane;  /* index of the producer's life in the model; UINT32_MAX: a request */
     uint64_t lane_sequence;
     bool is_malformed;
     uint32_t sent_count;
+    uint32_t flying_count; /* sent and not answered */
+    bool is_chosen;        /* somebody is about to send it */
     struct op_part parts[OP_PARTS_MAX];
     uint32_t part_count;
     uint32_t event_count;
@@ -105,11 +114,12 @@ struct op *op_new(uint32_t uid);
 void op_expect_once(struct op *op);
 
 /* Its transaction; returns the size. */
-uint32_t op_encode(const struct op *op, uint8_t ret_bytes[OP_BYTES_MAX]);
+uint32_t op_encode(struct op *op, uint8_t ret_bytes[OP_BYTES_MAX]);
 
 /* The names of streams and keys. */
 struct es_text op_stream(uint32_t index);
 struct es_text op_key(uint32_t index);
+const char *op_name(uint32_t index);
 #define OP_NAMESPACE "sim"
 
 /* UINT32_MAX: it is none of ours. */

@@ -1,0 +1,582 @@
+#include "tests/simulation/sim_producers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "shm/control.h"
+#include "shm/doorbell.h"
+#include "shm/lane_writer.h"
+#include "shm/ring.h"
+#include "tests/simulation/sim.h"
+#include "tests/simulation/sim_broker.h"
+#include "tests/simulation/sim_model.h"
+
+enum {
+    PRODUCERS = 5,
+    GONE_MAX = 64,
+    FIRST_PID = 1000
+};
+
+enum producer_at {
+    AT_NOTHING,   /* no lane */
+    AT_ATTACHING, /* asked for one */
+    AT_LEISURE,
+    AT_CLAIMED,   /* writes into its claim */
+    AT_PUBLISHED, /* the ticket is to be placed */
+    AT_PLACED     /* the bell is to be rung */
+};
+
+struct producer {
+    bool is_alive;
+    pid_t pid;
+    uint32_t uid;
+    enum producer_at at;
+    struct sim_attach attach;
+    struct es_segment control_segment;
+    struct es_segment ring_segment;
+    struct es_segment lane_segment;
+    struct es_control control;
+    struct es_ring ring;
+    struct es_lane_writer writer;
+    struct es_placement placement;
+    uint32_t lane; /* in the model */
+    bool is_ordered;
+    bool is_mapped;
+    uint32_t name; /* OP_UNNAMED: none */
+    uint64_t next_number;
+    uint64_t last_number; /* told, or answered OK */
+    uint32_t again_at;    /* operations before it need not be sent again */
+    bool must_resume;     /* a refusal was answered: the next one begins a new row */
+    bool is_fenced;
+    struct op *writing;
+    uint32_t writing_bytes;
+    struct op *flying[ES_CREDIT_COUNT_MAX]; /* published, not answered, by sequence */
+};
+
+static struct producer producers[PRODUCERS];
+static pid_t next_pid;
+static pid_t gone[GONE_MAX]; /* processes whose end the broker has not noticed */
+static uint32_t gone_count;
+
+void sim_producers_begin(void)
+{
+    memset(producers, 0, sizeof producers);
+    for (uint32_t i = 0; i < PRODUCERS; i++) {
+        producers[i].uid = SIM_FIRST_UID + i % 2;
+        producers[i].control_segment = ES_SEGMENT_NONE;
+        producers[i].ring_segment = ES_SEGMENT_NONE;
+        producers[i].lane_segment = ES_SEGMENT_NONE;
+    }
+    next_pid = FIRST_PID;
+    gone_count = 0;
+}
+
+bool sim_producers_is_alive(pid_t pid)
+{
+    for (int i = 0; i < PRODUCERS; i++) {
+        if (producers[i].is_alive && producers[i].pid == pid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct op **flying_at(struct producer *producer, uint64_t sequence)
+{
+    return &producer->flying[sequence % ES_CREDIT_COUNT_MAX];
+}
+
+/* ---- the lives of producers ------------------------------------------------------ */
+
+static void let_go(struct producer *producer, enum op_fate fate)
+{
+    if (producer->at >= AT_LEISURE && producer->is_mapped) {
+        for (uint64_t sequence = producer->writer.collected + 1;
+             sequence <= producer->writer.published; sequence++) {
+            model_unanswered(*flying_at(producer, sequence), fate);
+        }
+        es_segment_unmap(&producer->control_segment);
+        es_segment_unmap(&producer->ring_segment);
+        es_segment_unmap(&producer->lane_segment);
+    }
+    if (producer->writing != NULL && producer->writing->sent_count == 0) {
+        producer->writing->fate = FATE_UNSENT;
+    }
+    if (producer->writing != NULL) {
+        producer->writing->is_chosen = false;
+    }
+    producer->writing = NULL;
+    producer->is_mapped = false;
+    producer->at = AT_NOTHING;
+}
+
+static void die(struct producer *producer, enum op_fate fate)
+{
+    let_go(producer, fate);
+    producer->is_alive = false;
+    if (gone_count < GONE_MAX) {
+        gone[gone_count++] = producer->pid;
+    }
+}
+
+static void attached(struct sim_attach *attach)
+{
+    struct producer *producer = attach->context;
+
+    sim_trace(20, (uint64_t)attach->status);
+    producer->at = attach->status == ES_OK ? AT_LEISURE : AT_NOTHING;
+    producer->is_mapped = false;
+    if (attach->status != ES_OK) {
+        if (producer->name != OP_UNNAMED) {
+            model_not_claimed(producer->name);
+        }
+        return;
+    }
+    producer->lane = model_new_lane(producer->name, attach->attachment.incarnation);
+    producer->must_resume = false;
+    producer->is_fenced = false;
+    producer->again_at = 0;
+    producer->last_number = attach->last_number;
+    producer->next_number = attach->last_number + 1;
+    if (producer->name != OP_UNNAMED) {
+        model_claimed(producer->name, producer->lane, attach->last_number);
+        if (attach->take_over) {
+            sim_fault(FAULT_TAKEOVER);
+        }
+    }
+}
+
+/* The first never has one, two want the same; a name belongs to its first user. */
+static uint32_t choose_name(const struct producer *producer)
+{
+    if (producer == &producers[0] || (producer == &producers[1] && sim_one_in(2))) {
+        return OP_UNNAMED;
+    }
+    return (producer->uid - SIM_FIRST_UID) % NAME_COUNT;
+}
+
+static void attach(struct producer *producer)
+{
+    if (!sim_broker_is_serving() || (sim.is_checking && sim_producers_are_done())) {
+        return;
+    }
+    producer->attach = (struct sim_attach){
+        .uid = producer->uid, .pid = producer->pid, .done = attached, .context = producer};
+    producer->name = choose_name(producer);
+    if (producer->name != OP_UNNAMED) {
+        producer->attach.name = op_name(producer->name);
+        producer->attach.take_over = sim_one_in(3);
+        model_claims(producer->name);
+    }
+    producer->at = AT_ATTACHING;
+    sim_broker_attach(&producer->attach);
+}
+
+static void must(enum es_status status)
+{
+    if (status != ES_OK) {
+        sim_violation("a producer was given memory that it cannot use: %d", (int)status);
+    }
+}
+
+static enum es_status map_all(struct producer *producer)
+{
+    const struct lanes_attachment *attachment = &producer->attach.attachment;
+    uint32_t slot_count = sim.geometry.slot_count;
+    uint32_t arena_bytes = sim.geometry.arena_bytes;
+    uint32_t credit_count = sim.geometry.credit_count;
+    struct es_control_ring ring;
+    enum es_status status = es_segment_map(attachment->control_fd, es_control_bytes(), false,
+                                           &producer->control_segment);
+
+    status = status != ES_OK ? status
+                             : es_control_attach(&producer->control, &producer->control_segment);
+    status = status != ES_OK ? status
+                             : es_control_ring(&producer->control, attachment->ring_index, &ring);
+    status = status != ES_OK ? status
+                             : es_segment_map(attachment->ring_fd, es_ring_bytes(slot_count), true,
+                                              &producer->ring_segment);
+    status = status != ES_OK ? status
+                             : es_ring_attach(&producer->ring, &producer->ring_segment,
+                                              ring.ring_id, slot_count);
+    status = status != ES_OK
+                 ? status
+                 : es_segment_map(attachment->lane_fd, es_lane_bytes(arena_bytes, credit_count),
+                                  true, &producer->lane_segment);
+    return status != ES_OK
+               ? status
+               : es_lane_writer_attach(&producer->writer, &producer->lane_segment,
+                                       attachment->incarnation, arena_bytes, credit_count);
+}
+
+/* The descriptors have come: maps what they name. */
+static void map(struct producer *producer)
+{
+    enum es_status status = map_all(producer);
+
+    producer->is_mapped = true;
+    producer->is_ordered = producer->name != OP_UNNAMED || sim_one_in(3);
+    if (status == ES_OK) {
+        return;
+    }
+    /* A restart takes back lanes with a name in which nothing was published. */
+    if (producer->name == OP_UNNAMED) {
+        sim_violation("a producer was given memory that it cannot use: %d", (int)status);
+    }
+    producer->writer.published = producer->writer.collected;
+    let_go(producer, FATE_UNKNOWN);
+}
+
+/* Whether the broker still knows the lane; one that starts may be about to give it up. */
+static bool is_known(const struct producer *producer)
+{
+    struct es_control_lane entry;
+
+    return !sim_broker_is_serving() ||
+           (es_control_lane(&producer->control, producer->attach.attachment.lane_index, &entry) ==
+                ES_OK &&
+            entry.incarnation == producer->attach.attachment.incarnation);
+}
+
+/* ---- steps of a producer ----------------------------------------------------------- */
+
+static bool collect(struct producer *producer)
+{
+    struct es_lane_result result;
+    struct op *op = NULL;
+    enum es_status status = es_lane_collect(&producer->writer, &result);
+
+    if (status == ES_EMPTY) {
+        return false;
+    }
+    op = *flying_at(producer, result.sequence);
+    if (status != ES_OK || op == NULL || op->lane_sequence != result.sequence) {
+        sim_violation("a lane has a result without its record");
+    }
+    model_answered(op, &result);
+    if (producer->name == OP_UNNAMED) {
+        return true;
+    }
+    if (result.status == ES_OK) {
+        if (op->number > producer->last_number) {
+            producer->last_number = op->number;
+        }
+    } else {
+        producer->must_resume = true;
+        producer->is_fenced = producer->is_fenced || result.status == ES_FENCED;
+    }
+    return true;
+}
+
+/* Somebody else may have found out meanwhile; what is known needs no second sending. */
+static bool is_open_question(const struct producer *producer, const struct op *op)
+{
+    return op->name == producer->name && !op->is_mistake && op->flying_count == 0 &&
+           !op->is_chosen && (op->fate == FATE_UNKNOWN || op->fate == FATE_ORPHAN);
+}
+
+/* Under a name, what was not answered is sent again with its number, in order. */
+static struct op *send_again(struct producer *producer)
+{
+    /* A former owner knows nothing of what its successor has left open. */
+    if (model.names[producer->name].owner != producer->attach.attachment.incarnation) {
+        return NULL;
+    }
+    for (; producer->again_at < op_count; producer->again_at++) {
+        struct op *op = &ops[producer->again_at];
+
+        if (is_open_question(producer, op) && op->number <= producer->next_number) {
+            producer->again_at++;
+            sim_fault(FAULT_NUMBER_AGAIN);
+            return op;
+        }
+    }
+    if (producer->last_number > 0 && sim_one_in(12)) {
+        uint32_t id = model.names[producer->name].stored[1 + sim_below(producer->last_number)];
+
+        if (id != 0 && ops[id - 1].fate == FATE_ANSWERED && ops[id - 1].flying_count == 0 &&
+            !ops[id - 1].is_chosen) {
+            sim_fault(FAULT_NUMBER_AGAIN);
+            return &ops[id - 1];
+        }
+    }
+    return NULL;
+}
+
+static struct op *new_numbered(struct producer *producer)
+{
+    struct op *op = op_new(producer->uid);
+
+    if (op == NULL) {
+        return NULL;
+    }
+    op->name = producer->name;
+    op->number = producer->next_number;
+    if (producer->last_number > 0 && sim_one_in(30)) {
+        op->number = 1 + sim_below(producer->last_number);
+        op->is_mistake = true;
+        sim_fault(FAULT_NUMBER_MISUSED);
+    } else if (sim_one_in(40)) {
+        op->number += 1 + sim_below(3);
+        op->is_mistake = true; /* a gap that is not allowed */
+        sim_fault(FAULT_NUMBER_MISUSED);
+    } else if (sim_one_in(40)) {
+        op->number += 1 + sim_below(3);
+        op->flags = ES_RECORD_ALLOW_GAP;
+    }
+    return op;
+}
+
+static struct op *choose_named(struct producer *producer)
+{
+    bool begins_row = producer->must_resume;
+    struct op *op = NULL;
+
+    if (begins_row) {
+        if (producer->writer.published != producer->writer.collected) {
+            return NULL; /* the rest of the row is refused too */
+        }
+        producer->must_resume = false;
+        producer->next_number = producer->last_number + 1;
+    }
+    op = send_again(producer);
+    op = op != NULL ? op : new_numbered(producer);
+    if (op != NULL) {
+        op->flags &= ES_RECORD_ALLOW_GAP;
+        op->flags |= ES_RECORD_ORDERED | (begins_row ? ES_RECORD_RESUME : 0);
+        if (!op->is_mistake && op->number >= producer->next_number) {
+            producer->next_number = op->number + 1;
+        }
+    }
+    return op;
+}
+
+static struct op *choose_unnamed(struct producer *producer)
+{
+    struct op *op = op_new(producer->uid);
+
+    if (op != NULL) {
+        op->flags = producer->is_ordered ? ES_RECORD_ORDERED : 0;
+        op->flags |= producer->is_ordered && sim_one_in(4) ? ES_RECORD_RESUME : 0;
+    }
+    return op;
+}
+
+static bool claim(struct producer *producer)
+{
+    uint8_t bytes[OP_BYTES_MAX];
+    void *payload = NULL;
+    struct op *op = NULL;
+
+    if (sim.is_checking ||
+        producer->writer.published - producer->writer.collected == sim.geometry.credit_count) {
+        return false;
+    }
+    op = producer->name == OP_UNNAMED ? choose_unnamed(producer) : choose_named(producer);
+    if (op == NULL) {
+        return false;
+    }
+    producer->writing_bytes = op_encode(op, bytes);
+    if (es_lane_claim(&producer->writer, producer->writing_bytes, &payload) != ES_OK) {
+        sim_violation("a lane has credits and no room");
+    }
+    memcpy(payload, bytes, producer->writing_bytes / (sim_one_in(4) ? 2 : 1));
+    memcpy(payload, bytes, producer->writing_bytes);
+    producer->writing = op;
+    op->is_chosen = true;
+    producer->at = AT_CLAIMED;
+    return true;
+}
+
+static void publish(struct producer *producer)
+{
+    struct op *op = producer->writing;
+    uint64_t sequence = 0;
+
+    op->lane = producer->lane;
+    model_sent(op);
+    must(es_lane_publish(&producer->writer, producer->writing_bytes, op->flags, &sequence));
+    op->lane_sequence = sequence;
+    *flying_at(producer, sequence) = op;
+    producer->writing = NULL;
+    op->is_chosen = false;
+    producer->placement = (struct es_placement){
+        .lane_index = producer->attach.attachment.lane_index, .sequence = sequence};
+    producer->at = AT_PUBLISHED;
+}
+
+static bool step(struct producer *producer)
+{
+    switch (producer->at) {
+    case AT_NOTHING: attach(producer); return producer->at == AT_ATTACHING;
+    case AT_ATTACHING: return false;
+    case AT_CLAIMED: publish(producer); return true;
+    case AT_PUBLISHED:
+        if (es_ring_step(&producer->ring, &producer->placement) == ES_OK || sim_one_in(200)) {
+            producer->at = AT_PLACED; /* or it gives up, as es_ring_place() does */
+        }
+        return true;
+    case AT_PLACED:
+        es_doorbell_ring(&producer->ring);
+        producer->at = AT_LEISURE;
+        return true;
+    default: break;
+    }
+    if (!producer->is_mapped) {
+        map(producer);
+        return true;
+    }
+    if (producer->is_fenced && producer->writer.published == producer->writer.collected) {
+        es_lane_close(&producer->writer);
+        let_go(producer, FATE_UNKNOWN);
+        return true;
+    }
+    if (!is_known(producer)) {
+        /* One with a name may be: see take_over_lane() of lanes.c. It attaches again. */
+        if (producer->name == OP_UNNAMED &&
+            (sim.spoilt_uids >> (producer->uid - SIM_FIRST_UID) & 1U) == 0) {
+            sim_violation("the lane of a living producer was given up");
+        }
+        let_go(producer, FATE_UNKNOWN);
+        return true;
+    }
+    return collect(producer) || (!producer->is_fenced && claim(producer));
+}
+
+static bool step_producer(struct producer *producer)
+{
+    if (!producer->is_alive) {
+        if (sim.is_checking || !sim_one_in(4)) {
+            return false;
+        }
+        producer->is_alive = true;
+        producer->pid = next_pid++;
+        return true;
+    }
+    return step(producer);
+}
+
+/* ---- all together ----------------------------------------------------------------- */
+
+bool sim_producers_step(uint32_t which)
+{
+    return step_producer(&producers[which % PRODUCERS]);
+}
+
+bool sim_producers_note_gone(void)
+{
+    if (gone_count == 0 || !sim_broker_is_serving() || !sim_one_in(3)) {
+        return false;
+    }
+    sim_broker_owner_gone(gone[--gone_count]);
+    return true;
+}
+
+void sim_producers_broker_ended(bool machine)
+{
+    for (int i = 0; i < PRODUCERS; i++) {
+        struct producer *producer = &producers[i];
+
+        if (producer->is_alive && machine) {
+            die(producer, FATE_UNKNOWN);
+        } else if (producer->at == AT_ATTACHING) {
+            producer->at = AT_NOTHING;
+        }
+    }
+    for (uint32_t i = 0; i < op_count && machine; i++) {
+        ops[i].fate = ops[i].fate == FATE_ORPHAN ? FATE_UNKNOWN : ops[i].fate;
+    }
+    gone_count = 0; /* the next broker looks for itself */
+}
+
+bool sim_producers_are_done(void)
+{
+    for (int i = 0; i < PRODUCERS; i++) {
+        const struct producer *producer = &producers[i];
+
+        if (producer->is_alive && producer->at >= AT_LEISURE && producer->is_mapped &&
+            (producer->at != AT_LEISURE ||
+             producer->writer.published != producer->writer.collected)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- faults ----------------------------------------------------------------------- */
+
+static void kill_producer(struct producer *producer)
+{
+    static const enum sim_fault placing[] = {FAULT_PRODUCER_PLACE_TAIL, FAULT_PRODUCER_PLACE_SLOT,
+                                             FAULT_PRODUCER_PLACE_CLAIM, FAULT_PRODUCER_PLACE_MOVE};
+
+    if (!producer->is_alive || producer->at < AT_LEISURE || !producer->is_mapped) {
+        return;
+    }
+    switch (producer->at) {
+    case AT_CLAIMED: sim_fault(FAULT_PRODUCER_WRITING); break;
+    case AT_PLACED: sim_fault(FAULT_PRODUCER_PLACED); break;
+    case AT_PUBLISHED:
+        sim_fault(producer->placement.at == ES_PLACE_TAIL && sim_one_in(2)
+                      ? FAULT_PRODUCER_PUBLISHED
+                      : placing[producer->placement.at]);
+        break;
+    default:
+        if (producer->writer.published == producer->writer.collected && sim_one_in(2)) {
+            es_lane_close(&producer->writer);
+            sim_fault(FAULT_PRODUCER_CLOSED);
+        } else {
+            sim_fault(FAULT_PRODUCER_WAITING);
+        }
+        break;
+    }
+    die(producer, FATE_ORPHAN);
+}
+
+/* A process of the ring's user writes where it can: words of the ring alone, for what
+ * it does to its own lane is its own harm. */
+static void spoil_ring(const struct producer *producer)
+{
+    struct es_ring_file *file = NULL;
+    uint64_t tail = 0;
+    uint64_t position = 0;
+    _Atomic uint64_t *slot = NULL;
+
+    if (!producer->is_alive || producer->at < AT_LEISURE || !producer->is_mapped) {
+        return;
+    }
+    file = producer->ring.file;
+    tail = atomic_load(&file->tail);
+    position = tail - 1 - sim_below(producer->ring.slot_count / 2);
+    slot = &file->slots[position & (producer->ring.slot_count - 1)];
+    switch (sim_below(3)) {
+    case 0: /* one that waits, or one that was taken a moment ago */
+        if (position < tail) {
+            atomic_store(slot, es_slot_empty(position >> producer->ring.lap_shift));
+            sim_fault(FAULT_TICKET_ERASED);
+        }
+        break;
+    case 1: /* any lane, any number, on a lap that is now or was once */
+        atomic_store(slot, es_slot_full((position >> producer->ring.lap_shift) - sim_below(2),
+                                        (uint32_t)sim_below(ES_LANE_COUNT_MAX), sim_below(64)));
+        sim_fault(FAULT_TICKET_FORGED);
+        break;
+    default:
+        atomic_store(&file->tail,
+                     tail + sim_below(2 * producer->ring.slot_count) - producer->ring.slot_count);
+        sim_fault(FAULT_TAIL_SPOILT);
+        break;
+    }
+    sim.spoilt_uids |= UINT64_C(1) << (producer->uid - SIM_FIRST_UID);
+}
+
+void sim_producers_fault(void)
+{
+    struct producer *producer = &producers[sim_below(PRODUCERS)];
+
+    if (sim_one_in(4)) {
+        spoil_ring(producer);
+    } else {
+        kill_producer(producer);
+    }
+}
