@@ -4,7 +4,7 @@
     test_model.py               each model sound, each mutant caught; under a minute
     test_model.py --large       larger configurations: minutes to hours, gigabytes
     test_model.py --negative    the mutants alone
-    test_model.py --only ring   one of ring, commit, log
+    test_model.py --only ring   one of ring, commit, log, sleep
 
 Each model (*.pml, whose head says what it is and proves) is turned into a verifier by spin and gcc
 and searched exhaustively: no hashing, no bit states. A search that did not end is a failure. A
@@ -28,7 +28,7 @@ LARGE_MEMORY_MB = 24000
 SOUND, CYCLES, CAUGHT = "sound", "no cycles", "caught"
 # How a mutant is refused: a state in which nothing moves and somebody is not done (Spin's word for it,
 # or the assertion that Death makes when nothing moves); or an assertion named here in part.
-STUCK = r"invalid end state|acked\[\w+\]==published|acked\[0\]=="
+STUCK = r"invalid end state|acked\[\w+\]==published|acked\[[01]\]=="
 ASSERTION = "assertion violated"
 
 # (model, defines): searched for assertions and invalid end states
@@ -40,6 +40,7 @@ SEARCHES = [
     ("commit", "RECORDS=2 RECORDS_OF_OTHER=1 KILLS=1"),
     ("commit", "RECORDS=1 RECORDS_OF_OTHER=1 KILLS=2"),
     ("log", "BATCHES=4 DEATHS=2"),
+    ("sleep", "KILLS=1"),
 ]
 LARGE_SEARCHES = [
     ("ring", "RECORDS=2 KILLS=2"),
@@ -52,6 +53,8 @@ LARGE_SEARCHES = [
     ("commit", "RECORDS=3 RECORDS_OF_OTHER=1 KILLS=2 CREDITS=1"),
     ("log", "BATCHES=7 DEATHS=1"),
     ("log", "BATCHES=5 DEATHS=3"),
+    ("sleep", "KILLS=1 RECORDS=2 RECORDS_OF_MORTAL=2"),
+    ("sleep", "KILLS=1 RECORDS=3"),
 ]
 # Waiting stands for looking again; so a graph without cycles and without invalid end states means
 # that whatever the scheduler does, everybody gets to the end.
@@ -81,6 +84,11 @@ MUTANTS = [
     ("log", "BATCHES=4 DEATHS=1", "APPLY_BEFORE_SYNC", ASSERTION),
     ("log", "BATCHES=4 DEATHS=2", "NO_SETTLE", ASSERTION),
     ("log", "BATCHES=4 DEATHS=1", "REUSED_SEGMENT_NUMBER", ASSERTION),
+    ("sleep", "KILLS=1", "LOOK_BEFORE_ARMING", STUCK),
+    ("sleep", "KILLS=1", "CLEAR_BEFORE_RINGING", STUCK),
+    ("sleep", "KILLS=1", "CLEAR_ANY_SLEEP", STUCK),
+    ("sleep", "KILLS=1", "CLEAR_THOUGH_NOBODY_WOKE", STUCK),
+    ("sleep", "KILLS=1", "ACK_AFTER_LOOKING", STUCK),
 ]
 
 
@@ -159,7 +167,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--negative", action="store_true")
-    parser.add_argument("--only", choices=("ring", "commit", "log"))
+    parser.add_argument("--only", choices=("ring", "commit", "log", "sleep"))
     parser.add_argument("--memory-mb", type=int, default=0, help="of one search; 2000, large 24000")
     parser.add_argument("--seed")
     parser.add_argument("--seconds")
