@@ -79,6 +79,13 @@ static void take_lanes_back(void *context)
     lanes_tidy(w.parts.lanes);
 }
 
+/* The threads go on until the end: only what is on disk is taken away. */
+static void remove_directories(void)
+{
+    temp_directory_remove(w.parts.root);
+    temp_directory_remove(w.parts.segments);
+}
+
 static void start(void)
 {
     struct control_config config = {.socket_path = w.path};
@@ -94,6 +101,7 @@ static void start(void)
     require(control_new(&config, why, &w.control) == ES_OK);
     require(pthread_create(&thread, NULL, serve_calls, NULL) == 0);
     require(pthread_create(&thread, NULL, serve_control, NULL) == 0);
+    require(atexit(remove_directories) == 0);
     memset(w.fds, 0xff, sizeof w.fds);
 }
 

@@ -121,26 +121,34 @@ static void tidy_up(struct world *w)
     }
 }
 
+static struct world the_world;
+
+/* RocksDB would be at work yet. */
+static void close_world(void)
+{
+    commit_parts_remove(&the_world.parts);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct world w;
+    struct world *w = &the_world;
 
-    if (w.parts.lanes == NULL) {
+    if (w->parts.lanes == NULL) {
         es_hash_warm_up();
         logger_set_level(LOGGER_ERROR);
-        commit_parts_make(&w.parts, SLOTS);
-        w.parts.never_syncs = true;
+        commit_parts_make(&w->parts, SLOTS);
+        require(atexit(close_world) == 0);
     }
-    w.published = w.answered = 0;
-    parts_attach(&w.parts, &w.honest);
-    parts_attach(&w.parts, &w.hostile);
+    w->published = w->answered = 0;
+    parts_attach(&w->parts, &w->honest);
+    parts_attach(&w->parts, &w->hostile);
     for (size_t i = 0; i + SCRIPT_BYTES <= size; i += SCRIPT_BYTES) {
-        step(&w, data + i);
+        step(w, data + i);
     }
     for (int i = 0; i < ROUNDS_TO_END; i++) {
-        go_round(&w);
+        go_round(w);
     }
-    require(w.answered == w.published);
-    tidy_up(&w);
+    require(w->answered == w->published);
+    tidy_up(w);
     return 0;
 }
