@@ -411,6 +411,27 @@ static void a_named_lane_nobody_wrote_in_does_not_keep_the_name_over_a_restart(v
     parts_detach(&other);
 }
 
+/* With the machine its lanes are gone: nobody keeps the name, and what was stored counts. */
+static void after_the_machine_was_gone_the_name_is_free_and_its_numbers_are_kept(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer before;
+    struct parts_producer after;
+
+    claim(parts, &before, false);
+    assert_int_equal(send(parts, &before, 1).status, ES_OK);
+    publish(&before, 2, true);
+    commit_parts_drop(parts);
+    assert_int_equal(unlinkat(parts->segments_fd, "control", 0), 0);
+    reopen(parts);
+    assert_int_equal(claim(parts, &after, false), 1);
+    assert_int_equal(send(parts, &after, 1).position, 1);
+    assert_int_equal(send(parts, &after, 2).position, 2);
+    assert_stored(parts, 2);
+    parts_detach(&before);
+    parts_detach(&after);
+}
+
 /* A recovered owner is as alive as it was: it still keeps the name. */
 static void a_recovered_owner_keeps_the_name(void **state)
 {
@@ -486,6 +507,7 @@ int main(void)
         TEST(the_lane_of_a_dead_or_closed_owner_is_emptied_and_free),
         TEST(a_death_at_any_step_of_a_takeover_neither_loses_nor_repeats),
         TEST(a_named_lane_nobody_wrote_in_does_not_keep_the_name_over_a_restart),
+        TEST(after_the_machine_was_gone_the_name_is_free_and_its_numbers_are_kept),
         TEST(a_recovered_owner_keeps_the_name),
         TEST(a_question_comes_after_all_that_was_published),
         TEST(a_claim_that_the_end_overtakes_is_not_serving),

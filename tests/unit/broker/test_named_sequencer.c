@@ -335,6 +335,35 @@ static void a_thousand_names_in_a_bounded_cache_keep_their_numbers(void **state)
     assert_int_equal(stored_count(f, STORE_EVENTS), 3000);
 }
 
+/* The longest names, until no more fit: the batch closes all the same, with the entry
+ * of each producer, for their room was kept. */
+static void the_longest_names_fill_a_batch_and_no_more(void **state)
+{
+    struct sequencer_fixture *f = *state;
+    const struct es_lane_result *result = NULL;
+    char name[256];
+    uint64_t count = 0;
+
+    f->number = 1;
+    while (true) {
+        (void)snprintf(name, sizeof name, "%0255u", (unsigned)count);
+        come_as(f, name, 0);
+        tx_begin(f, 1);
+        tx_put(f, "k", TX_ANY, "");
+        if (tx_add(f, 0, &result) == ES_FULL) {
+            break;
+        }
+        assert_int_equal(result->status, ES_OK);
+        count++;
+    }
+    assert_true(count > 1000);
+    assert_true(f->batch->bytes > f->batch->bytes_max - 1000);
+    fixture_commit(f);
+    assert_int_equal(stored_count(f, STORE_PRODUCERS), 2 * count);
+    assert_int_equal(tx_add(f, 0, &result), ES_OK);
+    assert_int_equal(result->status, ES_OK);
+}
+
 /* A name that begins like another must not be answered with the other's numbers. */
 static void names_that_begin_alike_do_not_meet(void **state)
 {
@@ -412,6 +441,7 @@ int main(void)
         TEST(a_name_belongs_to_the_user_who_used_it_first),
         TEST(a_request_is_refused_while_a_lane_in_use_owns_the_name),
         TEST(a_thousand_names_in_a_bounded_cache_keep_their_numbers),
+        TEST(the_longest_names_fill_a_batch_and_no_more),
         TEST(names_that_begin_alike_do_not_meet),
         TEST(a_claim_without_room_is_made_in_the_next_batch),
         TEST(a_damaged_commit_is_an_answer),
