@@ -7,7 +7,6 @@ start of the new process to the first acknowledgement. By hand: it takes minutes
 The broker's flusher is held at a probe before the log knows of its flush; so the log fills up, until
 nothing more is taken. Then the broker is killed: all of the log must be replayed."""
 import argparse
-import json
 import os
 import pathlib
 import shutil
@@ -45,10 +44,9 @@ def load(run, count):
 
 
 def is_full(run):
-    """The log has no room, and waits for the flush that does not come."""
-    said = subprocess.run([str(BUILD / "bin" / "esctl"), "--run", str(run), "--json", "status"],
-                          stdout=subprocess.PIPE, check=True).stdout
-    return json.loads(said)["log_full_waits"] > 0
+    """The log has no room, and waits for the flush that does not come: nobody is answered."""
+    return subprocess.run([str(BUILD / "bin" / "esctl"), "--run", str(run), "status"], check=False,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 69
 
 
 def answers(book):

@@ -16,14 +16,14 @@ enum {
 
 void violation(struct torture *torture, const char *format, ...)
 {
+    char text[512];
     va_list arguments;
 
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
     if (++torture->violations <= TOLD_MAX && !torture->is_quiet) {
-        va_start(arguments, format);
-        printf("violation: ");
-        vprintf(format, arguments);
-        printf("\n");
-        va_end(arguments);
+        printf("violation: %s\n", text);
     }
 }
 

@@ -119,12 +119,10 @@ static void note_death(struct herd *herd, struct slot *slot, int status)
     } else if (visitor->end == VISITOR_KILL_POINT && was_hit) {
         herd->probe_hits[slot->probe]++;
         herd->ends[VISITOR_KILL_POINT]++;
-    } else if (visitor->end == VISITOR_KILLED && !was_hit) {
-        herd->ends[VISITOR_CLOSED]++; /* it was faster */
-    } else if (visitor->end != VISITOR_KILL_POINT) {
-        herd->ends[visitor->end]++;
+    } else if (visitor->end == VISITOR_KILL_POINT || (visitor->end == VISITOR_KILLED && !was_hit)) {
+        herd->ends[VISITOR_CLOSED]++; /* its probe was not met so often; it was faster */
     } else {
-        herd->ends[VISITOR_CLOSED]++; /* its probe was not met so often */
+        herd->ends[visitor->end]++;
     }
     slot->pid = 0;
 }
