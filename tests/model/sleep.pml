@@ -8,8 +8,8 @@
  *   a living producer that has rung is answered, whoever else died where   Death
  *   so nobody sleeps for ever                                             invalid end states
  *
- * -DMUTANT_...: LOOK_BEFORE_ARMING, CLEAR_BEFORE_RINGING, CLEAR_ANY_SLEEP, CLEAR_THOUGH_NOBODY_WOKE,
- * ACK_AFTER_LOOKING.
+ * -DMUTANT_...: LOOK_BEFORE_ARMING, CLEAR_BEFORE_RINGING, CLEAR_ANY_SLEEP,
+ * CLEAR_THOUGH_NOBODY_WOKE, ACK_AFTER_LOOKING.
  */
 #define PRODUCERS 2
 #ifndef RECORDS

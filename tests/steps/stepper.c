@@ -33,10 +33,12 @@ __attribute__((noinline)) void stepper_end_here(void)
 struct scribe_outcome __wrap_scribe_write(struct scribe *scribe, const struct batch *batch,
                                           const struct log_point *previous);
 
+/* Writing the log, the store, and reading a log record back. */
 static bool is_stepped_over(uint64_t address)
 {
     return address == (uint64_t)(uintptr_t)&__wrap_scribe_write ||
-           address == (uint64_t)(uintptr_t)&store_apply;
+           address == (uint64_t)(uintptr_t)&store_apply ||
+           address == (uint64_t)(uintptr_t)&batch_load;
 }
 
 #define TRAP_BYTE 0xCCu
