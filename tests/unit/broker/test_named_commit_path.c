@@ -365,8 +365,10 @@ static void die_in_a_takeover(struct commit_parts *parts, enum step broken, int 
     publish(&first, last + 2, true);
     settle(parts);
     assert_stored(parts, last + 1);
-    reopen(parts);
-    assert_stored(parts, last + 1);
+    if (answers_max == 0) {
+        reopen(parts);
+        assert_stored(parts, last + 1);
+    }
     assert_int_equal(send(parts, &third, last + 2).status, ES_OK);
     assert_int_equal(send(parts, &third, 1).position, 1);
     assert_stored(parts, last + 2);
@@ -376,19 +378,20 @@ static void die_in_a_takeover(struct commit_parts *parts, enum step broken, int 
 
 static void a_death_at_any_step_of_a_takeover_neither_loses_nor_repeats(void **state)
 {
+    /* All in one batch; one by one, in the midst; and the claim in a batch of its own. */
+    static const struct {
+        int healthy_rounds;
+        uint32_t answers_max;
+    } ways[] = {{0, 0}, {1, 1}, {3, 1}};
     struct commit_parts *parts = *state;
 
-    for (uint32_t answers_max = 0; answers_max <= 2; answers_max++) {
-        int rounds = answers_max == 0 ? 1 : 4 / (int)answers_max;
-
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         for (enum step broken = APPEND; broken < STEP_COUNT; broken++) {
-            for (int healthy = 0; healthy < rounds; healthy++) {
-                void *again = parts;
+            void *again = parts;
 
-                die_in_a_takeover(parts, broken, healthy, answers_max);
-                teardown(&again);
-                setup(&again);
-            }
+            die_in_a_takeover(parts, broken, ways[i].healthy_rounds, ways[i].answers_max);
+            teardown(&again);
+            setup(&again);
         }
     }
 }
