@@ -100,6 +100,8 @@ class Trial:
         self.importer = None
         if code == 0:
             return True
+        if "taken over" in errors:
+            raise Broken(f"fenced, and nobody was there to do it: {errors}")
         if code != -signal.SIGKILL and code not in TRY_AGAIN:
             raise Broken(f"the import ends with {code}: {errors}")
         self.counts[f"importer ends with {code}"] += 1
