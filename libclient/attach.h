@@ -40,7 +40,8 @@ struct es_attachment {
 
 /*
  * Asks for a lane and does not wait for the answer, which es_attachment_receive()
- * takes; 'wish->producer' lasts as long as the attachment. es_attachment_forget() if nobody is to wait for it any more.
+ * takes; 'wish->producer' lasts as long as the attachment. es_attachment_forget() if
+ * nobody is to wait for it any more.
  *
  * ES_E_UNREACHABLE: no broker. ES_NOT_SERVING: it has too many to answer; try again.
  * ES_E_PERMISSION, ES_E_LIMIT, ES_E_IO: no socket. The error text tells.
