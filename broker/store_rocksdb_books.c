@@ -8,6 +8,7 @@
 #include "broker/store_rocksdb_books.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -50,16 +51,24 @@ static int open_at(const char *directory, const char *name, int flags)
     return file;
 }
 
-static bool find_current(const char *directory, uint64_t *ret_number)
+/* ES_E_CORRUPT: it is missing, or names no MANIFEST. ES_E_IO: it cannot be read now. */
+static enum es_status find_current(const char *directory, uint64_t *ret_number)
 {
     char text[NAME_BYTES] = "";
     int file = open_at(directory, "CURRENT", O_RDONLY);
-    ssize_t size = file < 0 ? -1 : read(file, text, sizeof text - 1);
+    ssize_t size = -1;
 
-    if (file >= 0) {
-        close(file);
+    if (file < 0) {
+        return errno == ENOENT ? ES_E_CORRUPT : ES_E_IO;
     }
-    return size > 0 && sscanf(text, "MANIFEST-%" SCNu64 "\n", ret_number) == 1;
+    do {
+        size = read(file, text, sizeof text - 1);
+    } while (size < 0 && errno == EINTR);
+    close(file);
+    if (size < 0) {
+        return ES_E_IO;
+    }
+    return sscanf(text, "MANIFEST-%" SCNu64 "\n", ret_number) == 1 ? ES_OK : ES_E_CORRUPT;
 }
 
 enum es_status books_settle(const char *directory, struct store_books *ret_books)
@@ -69,9 +78,11 @@ enum es_status books_settle(const char *directory, struct store_books *ret_books
     uint64_t number = 0;
     int file = -1;
     bool is_synced = false;
+    enum es_status status = ES_OK;
 
-    if (!find_current(directory, &number)) {
-        return ES_E_CORRUPT;
+    status = find_current(directory, &number);
+    if (status != ES_OK) {
+        return status;
     }
     name_of(number, name);
     file = open_at(directory, name, O_RDONLY);
@@ -104,6 +115,9 @@ static uint8_t *read_books(const char *directory, uint64_t number, uint64_t *ret
     while (bytes != NULL && done < (uint64_t)about.st_size) {
         ssize_t size = read(file, bytes + done, (uint64_t)about.st_size - done);
 
+        if (size < 0 && errno == EINTR) {
+            continue;
+        }
         if (size <= 0) {
             free(bytes);
             bytes = NULL;
@@ -183,7 +197,7 @@ bool books_are_torn(const char *directory, const struct store_books *synced,
     uint64_t entries = 0;
     uint8_t *bytes = NULL;
 
-    if (synced->number == 0 || synced->bytes == 0 || !find_current(directory, &number) ||
+    if (synced->number == 0 || synced->bytes == 0 || find_current(directory, &number) != ES_OK ||
         number < synced->number) {
         return false;
     }

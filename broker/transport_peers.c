@@ -301,7 +301,9 @@ static void sweep(struct listening *listening, uint64_t now)
             !link->greeted || (listening->role == SP_ROLE_REP &&
                                (sp_link_pending(link) || (!peer->busy && link->message != NULL)));
 
-        if (owes && !peer->gone && now - link->moved_ns > TRANSPORT_PATIENCE_NS) {
+        /* a worker may have moved it since 'now' was looked up */
+        if (owes && !peer->gone && now > link->moved_ns &&
+            now - link->moved_ns > TRANSPORT_PATIENCE_NS) {
             peer_end(peer);
         }
         peer = next;

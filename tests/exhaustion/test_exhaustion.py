@@ -37,7 +37,7 @@ ERRNOS = {
     "reallocarray": (E.ENOMEM,), "strdup": (E.ENOMEM,), "strndup": (E.ENOMEM,),
     "open_memstream": (E.ENOMEM,), "mmap": (E.ENOMEM,), "madvise": (E.ENOMEM,),
     "pthread_create": (E.EAGAIN,),
-    "open": (E.EMFILE, E.ENFILE, E.EACCES), "openat": (E.EMFILE, E.ENFILE, E.EACCES, E.ENOSPC),
+    "open": (E.EMFILE, E.ENFILE, E.EACCES), "openat": (E.EMFILE, E.ENFILE, E.EACCES),
     "fopen": (E.EMFILE, E.ENOMEM), "fdopen": (E.ENOMEM,), "opendir": (E.EMFILE,),
     "fdopendir": (E.ENOMEM,), "readdir": (E.EIO,),
     "read": (E.EIO, E.EINTR), "pread": (E.EIO, E.EINTR), "write": (E.EIO, E.ENOSPC, E.EINTR),
