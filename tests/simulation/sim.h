@@ -49,6 +49,7 @@ struct sim {
     bool syncs_anchor; /* before each answer */
     struct es_geometry geometry;
     uint32_t segment_count;
+    bool is_heavy;        /* large payloads: the log goes round */
     uint64_t free_bytes;  /* on the simulated disk */
     bool may_lack_space;  /* the broker may refuse for want of space */
     uint64_t spoilt_uids; /* a bit for each user whose ring was written to by force */

@@ -6,6 +6,7 @@
 #include "broker/apply.h"
 #include "broker/committer.h"
 #include "broker/epochs.h"
+#include "broker/producer_rules.h"
 #include "tests/simulation/sim.h"
 #include "tests/simulation/sim_model.h"
 
@@ -15,7 +16,6 @@
     X(PAGE_EARLY, "control-page-before-log-write")                    \
     X(APPLY_EARLY, "apply-before-log-write")                          \
     X(NO_SYNC, "commit-not-synced")                                   \
-    X(SLOTS_EARLY, "slots-freed-before-control-page")                 \
     X(NOT_STAGED, "results-not-staged")                               \
     X(REFUSED_STORED, "refused-transaction-stored")                   \
     X(HEADS_KEPT, "heads-of-a-refused-transaction-kept")              \
@@ -26,7 +26,11 @@
     X(ORDER_FORGOTTEN, "broken-order-forgotten-by-a-restart")         \
     X(EPOCH_KEPT, "same-epoch-after-a-loss")                          \
     X(NOT_SWEPT, "records-without-ticket-not-swept")                  \
-    X(ANCHOR_IGNORED, "anchor-ignored")
+    X(ANCHOR_IGNORED, "anchor-ignored")                               \
+    X(NUMBER_TWICE, "number-stored-twice")                            \
+    X(REPEAT_WRONG, "repeat-answered-otherwise")                      \
+    X(NOT_FENCED, "former-owner-not-fenced")                          \
+    X(SPACE_DENIED, "refused-for-want-of-space-that-there-is")
 
 enum bug {
     BUG_NONE,
@@ -102,9 +106,6 @@ enum es_status __wrap_committer_new(const struct committer_config *config,
 
 /* ---- too early, all of them just before the log write --------------------------- */
 
-void __real_lanes_advance(struct lanes *of, const struct es_last *last,
-                          const struct es_control_head *head);
-
 static void advance_early(void)
 {
     struct es_control_head head = {.batch_number = closed->number,
@@ -112,7 +113,7 @@ static void advance_early(void)
                                    .durable_position = batch_last_position(closed)};
 
     memcpy(head.store_hash, closed->store_hash, sizeof head.store_hash);
-    __real_lanes_advance(lanes, &closed->progress, &head);
+    lanes_advance(lanes, &closed->progress, &head);
 }
 
 enum es_status __real_store_apply(struct store *to, const struct store_batch *batch,
@@ -148,17 +149,6 @@ enum es_status __wrap_store_apply(struct store *to, const struct store_batch *ba
                                   enum store_apply_mode mode)
 {
     return __real_store_apply(to, batch, planted == BUG_APPLY_EARLY ? STORE_APPLY_REPLAY : mode);
-}
-
-void __wrap_lanes_advance(struct lanes *of, const struct es_last *last,
-                          const struct es_control_head *head);
-void __wrap_lanes_advance(struct lanes *of, const struct es_last *last,
-                          const struct es_control_head *head)
-{
-    if (planted == BUG_SLOTS_EARLY) {
-        lanes_free_slots(of, last);
-    }
-    __real_lanes_advance(of, last, head);
 }
 
 /* ---- left out ------------------------------------------------------------------- */
@@ -274,6 +264,55 @@ uint64_t __wrap_epochs_random(void);
 uint64_t __wrap_epochs_random(void)
 {
     return planted == BUG_EPOCH_KEPT ? 7 : __real_epochs_random();
+}
+
+enum es_status __real_producer_rules_judge_number(struct store *in, struct heads *heads,
+                                                  const struct incoming *incoming,
+                                                  const struct es_transaction_reader *reader,
+                                                  struct producer_verdict *verdict);
+enum es_status __wrap_producer_rules_judge_number(struct store *in, struct heads *heads,
+                                                  const struct incoming *incoming,
+                                                  const struct es_transaction_reader *reader,
+                                                  struct producer_verdict *verdict);
+enum es_status __wrap_producer_rules_judge_number(struct store *in, struct heads *heads,
+                                                  const struct incoming *incoming,
+                                                  const struct es_transaction_reader *reader,
+                                                  struct producer_verdict *verdict)
+{
+    enum es_status status =
+        __real_producer_rules_judge_number(in, heads, incoming, reader, verdict);
+
+    if (status == ES_OK && verdict->is_repeat) {
+        verdict->is_repeat = planted != BUG_NUMBER_TWICE;
+        verdict->result.time_us += planted == BUG_REPEAT_WRONG;
+    }
+    return status;
+}
+
+enum es_status __real_producer_rules_judge_owner(struct heads *heads,
+                                                 const struct incoming *incoming,
+                                                 struct producer_verdict *verdict);
+enum es_status __wrap_producer_rules_judge_owner(struct heads *heads,
+                                                 const struct incoming *incoming,
+                                                 struct producer_verdict *verdict);
+enum es_status __wrap_producer_rules_judge_owner(struct heads *heads,
+                                                 const struct incoming *incoming,
+                                                 struct producer_verdict *verdict)
+{
+    enum es_status status = __real_producer_rules_judge_owner(heads, incoming, verdict);
+
+    if (status == ES_OK && verdict->status == ES_FENCED && planted == BUG_NOT_FENCED) {
+        verdict->status = ES_OK;
+        verdict->reason = ES_REASON_NONE;
+    }
+    return status;
+}
+
+void __real_sequencer_set_no_space(struct sequencer *sequencer, bool no_space);
+void __wrap_sequencer_set_no_space(struct sequencer *sequencer, bool no_space);
+void __wrap_sequencer_set_no_space(struct sequencer *sequencer, bool no_space)
+{
+    __real_sequencer_set_no_space(sequencer, no_space || planted == BUG_SPACE_DENIED);
 }
 
 enum es_status __real_anchor_open(struct disk *disk, const char *name, enum disk_access access,

@@ -157,7 +157,8 @@ static void draw_append(struct op *op, struct op_part *part)
     part->kind = PART_APPEND;
     part->target = (uint32_t)sim_below(STREAM_COUNT);
     part->event_count = sim_one_in(3) ? 1 + (uint32_t)sim_below(PART_EVENTS_MAX) : 1;
-    part->payload_bytes = NAME_BYTES + (uint32_t)sim_below(sim_one_in(8) ? 280 : 60);
+    part->payload_bytes =
+        NAME_BYTES + (uint32_t)sim_below(sim.is_heavy ? 480 : (sim_one_in(8) ? 280 : 60));
     part->tick = sim_below(1000);
     expect_of_stream(part);
     op->event_count += part->event_count;

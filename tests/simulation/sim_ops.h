@@ -23,8 +23,8 @@ enum {
     KEY_COUNT = 5,
     DERIVED_COUNT = 2, /* keys of read_models */
     NAME_COUNT = 2,    /* of producers */
-    OP_BYTES_MAX = 4096,
-    PAYLOAD_BYTES_MAX = 300
+    OP_BYTES_MAX = 12288,
+    PAYLOAD_BYTES_MAX = 720
 };
 
 enum part_kind {

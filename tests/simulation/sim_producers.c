@@ -48,6 +48,7 @@ struct producer {
     uint32_t again_at;    /* operations before it need not be sent again */
     bool must_resume;     /* a refusal was answered: the next one begins a new row */
     bool is_fenced;
+    bool had_published; /* when the last broker ended */
     struct op *writing;
     uint32_t writing_bytes;
     struct op *flying[ES_CREDIT_COUNT_MAX]; /* published, not answered, by sequence */
@@ -135,6 +136,7 @@ static void attached(struct sim_attach *attach)
     producer->lane = model_new_lane(producer->name, attach->attachment.incarnation);
     producer->must_resume = false;
     producer->is_fenced = false;
+    producer->had_published = false;
     producer->again_at = 0;
     producer->last_number = attach->last_number;
     producer->next_number = attach->last_number + 1;
@@ -481,6 +483,8 @@ void sim_producers_broker_ended(bool machine)
             die(producer, FATE_UNKNOWN);
         } else if (producer->at == AT_ATTACHING) {
             producer->at = AT_NOTHING;
+        } else if (producer->is_mapped) {
+            producer->had_published = producer->writer.published > 0;
         }
     }
     for (uint32_t i = 0; i < op_count && machine; i++) {

@@ -33,6 +33,7 @@ static void make_world(uint64_t seed, const char *bug)
     prng_fill(&sim.random, sim.boot_id, sizeof sim.boot_id);
     sim.durability = sim_one_in(5) ? ANCHOR_OS : ANCHOR_FSYNC;
     sim.syncs_anchor = sim.durability == ANCHOR_FSYNC && sim_one_in(8);
+    sim.is_heavy = sim_one_in(8);
     sim.segment_count = 3 + (uint32_t)sim_below(2);
     sim.free_bytes = UINT64_C(1) << 40;
     if (es_geometry_make(sim_one_in(2) ? 64 : 32, ES_ARENA_BYTES_MIN, &sim.geometry) != ES_OK) {
