@@ -38,7 +38,8 @@ def esctl(*arguments, stdin=b"", env=None):
 
 class Broker:
     def __init__(self, data, env=None):
-        self.directory = tempfile.TemporaryDirectory(prefix="es-")
+        # On tmpfs, so that a killed broker's shared memory lies in it and goes with it.
+        self.directory = tempfile.TemporaryDirectory(prefix="es-", dir="/dev/shm")
         self.run_dir = self.directory.name
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with
             [ESBROKER, "--data", data, "--run", self.run_dir, "--log-segment-bytes", "65536"],

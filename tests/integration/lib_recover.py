@@ -93,7 +93,11 @@ class Store:
         broker.process.send_signal(signal.SIGKILL)
         broker.process.wait()
         self.pristine = os.path.join(self.directory.name, "data")
-        shutil.copytree(os.path.join(broker.directory.name, "data"), self.pristine)
+        shutil.copytree(data, self.pristine)
+        broker.process.stdout.close()
+        broker.process = subprocess.Popen(  # whose end takes the shared memory away
+            [ESBROKER, "--data", data, "--run", broker.run_dir], stdout=subprocess.PIPE, text=True)
+        assert broker.process.stdout.readline().startswith("ready")
         broker.close()
 
     @staticmethod
