@@ -17,10 +17,9 @@ KILLS_BETWEEN_LOOKS = 6
 # (mistake, file, (text, replacement)..., probe to kill at)
 MUTANTS = [
     ("acknowledges before the log has it", "broker/committer.c",
-     (("    stage_results(batch);\n",
-       "    stage_results(batch);\n"
-       "    lanes_acknowledge(committer->config.lanes, &batch->progress);\n"),
-      ("    lanes_acknowledge(lanes, &batch->progress);\n", "")), "commit_staged"),
+     (("    outcome = scribe_write(committer->config.scribe, batch, &previous);\n",
+       "    lanes_acknowledge(committer->config.lanes, &batch->progress);\n"
+       "    outcome = scribe_write(committer->config.scribe, batch, &previous);\n"),), "lane_acked"),
     ("stores a number of a name that is stored already", "broker/producer_rules.c",
      (("    if (number <= last) {\n", "    if (number <= last && number == 0) {\n"),),
      "commit_acknowledged"),
