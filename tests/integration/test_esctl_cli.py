@@ -10,8 +10,10 @@ from lib_esctl import STREAM, run
 VERBS = {
     "append": ("S", "T"), "import": ("-",), "export": (), "read": ("S",), "tail": (), "head": (),
     "streams": (), "producer": ("p",), "producers": (), "snapshot save": ("S",),
-    "snapshot show": ("S",), "snapshot list": (), "snapshot delete": ("S",), "kv put": ("n", "k", "v"),
-    "kv get": ("n", "k"), "kv delete": ("n", "k"), "kv list": ("n",), "verify": (), "status": (), "inspect": (),
+    "snapshot show": ("S",), "snapshot list": (), "snapshot delete": ("S",),
+    "kv put": ("n", "k", "v"), "kv get": ("n", "k"), "kv delete": ("n", "k"), "kv list": ("n",),
+    "verify": (), "status": (), "inspect": (),
+    "backup": ("d",), "restore": ("b",), "recover": (),
 }
 
 
@@ -111,7 +113,7 @@ class CommandLine(unittest.TestCase):
 
     def test_no_broker_ends_with_69_and_names_the_directory(self):
         for verb, words in VERBS.items():
-            if verb in ("inspect", "import", "snapshot save"):
+            if verb in ("inspect", "import", "snapshot save", "backup", "restore", "recover"):
                 continue
             words = [STREAM if word == "S" else word for word in words]
             options = ["--all"] if verb == "snapshot delete" else []
