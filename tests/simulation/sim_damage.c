@@ -190,6 +190,7 @@ void sim_damage_try(void)
     if (sim_disks.is_creating || !sim_store_exists() || !model.is_begun) {
         return;
     }
+    sim_faults_disarm(); /* one thing at a time */
     sim_disks_set_aside(&originals);
     switch (sim_below(3)) {
     case 0: flip_log(); break;
