@@ -11,7 +11,11 @@
 
 enum {
     HOLE_BYTES = 4096,
-    NOWHERE = UINT32_MAX
+    NOWHERE = UINT32_MAX,
+    /* ext4's superblock, two sectors under one checksum: torn it cannot be mounted, and the
+     * file system is not what is tested. It stays as the last flush has left it. */
+    SUPERBLOCK_FIRST = 2,
+    SUPERBLOCK_LAST = 3
 };
 
 /* One sector as it was written once; 'before' is the same sector's version before it. */
@@ -167,7 +171,8 @@ static const struct version *survivor(const struct sector_store *store,
 {
     const struct version *version = newest;
 
-    if (prng_below(random, 100) >= cut->keep_percent) {
+    if (prng_below(random, 100) >= cut->keep_percent ||
+        (newest->sector >= SUPERBLOCK_FIRST && newest->sector <= SUPERBLOCK_LAST)) {
         return NULL;
     }
     counts->kept++;
