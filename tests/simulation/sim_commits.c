@@ -205,16 +205,32 @@ static void read_event(struct reading *reading, uint32_t stream_index, uint64_t 
     sim_trace(14, hash[0]);
 }
 
+/* Whether a part may have this revision: those of an operation follow each other. */
+static bool can_have_revision(const struct op *op, uint32_t index, uint64_t revision)
+{
+    uint64_t following = 0; /* of the parts before it; 0: none is known */
+
+    for (uint32_t i = 0; i < index; i++) {
+        if (op->parts[i].kind == PART_PUT || op->parts[i].kind == PART_DELETE) {
+            following = op->parts[i].revision + 1;
+        } else if (op->parts[i].kind == PART_DERIVED_PUT && following != 0) {
+            following++;
+        }
+    }
+    return following == 0 || following == revision;
+}
+
 /* A deletion is known by its neighbours: the part of an operation of this commit, for
  * this key, that has not been found yet. */
-static struct op_part *find_delete(struct reading *reading, uint32_t key, struct op **ret_op)
+static struct op_part *find_delete(struct reading *reading, uint32_t key, uint64_t revision,
+                                   struct op **ret_op)
 {
     for (uint32_t i = 0; i < reading->touched_count; i++) {
         struct op *op = reading->touched[i];
 
         for (uint32_t part = 0; part < op->part_count; part++) {
             if (op->parts[part].kind == PART_DELETE && op->parts[part].target == key &&
-                op->parts[part].revision == 0) {
+                op->parts[part].revision == 0 && can_have_revision(op, part, revision)) {
                 *ret_op = op;
                 return &op->parts[part];
             }
@@ -245,7 +261,7 @@ static void take_kv(struct reading *reading, const struct es_commit_kv *kv)
         }
         part = &op->parts[index];
     } else {
-        part = find_delete(reading, key_index, &op);
+        part = find_delete(reading, key_index, kv->revision, &op);
         index = (uint32_t)(part - op->parts);
     }
     if (!op->is_stored || op->commit_number != reading->view.commit_number) {
