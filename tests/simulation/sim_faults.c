@@ -75,9 +75,10 @@ static bool is_store(enum sim_call call)
 static enum sim_verdict die(enum sim_call call)
 {
     bool is_machine = sim_one_in(3);
-    enum sim_fault fault = is_machine       ? FAULT_MACHINE_AT_CALL
-                           : is_store(call) ? FAULT_KILL_AT_STORE
-                                            : FAULT_KILL_AT_DISK;
+    enum sim_fault fault = is_machine            ? FAULT_MACHINE_AT_CALL
+                           : call == CALL_SHARED ? FAULT_KILL_AT_SHARED
+                           : is_store(call)      ? FAULT_KILL_AT_STORE
+                                                 : FAULT_KILL_AT_DISK;
 
     death = is_machine ? SIM_MACHINE_DOWN : SIM_KILLED;
     if (!sim_broker_is_serving()) {
