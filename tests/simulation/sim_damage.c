@@ -156,12 +156,6 @@ static void served(const struct startup *startup)
         sim_violation("damage was not found: commits %" PRIu64 " to %" PRIu64 " are missing",
                       startup->end.commit_number + 1, floor);
     }
-    /* A family that was flushed on its own may be ahead of a record that nobody vouches
-     * for; RocksDB is told never to do that (store.h), so nobody has to find it. */
-    if (sim.counts.faults[FAULT_EARLY_FLUSH] > 0 &&
-        model_newest_commit() > startup->end.commit_number) {
-        return;
-    }
     if (startup->end.commit_number <= model.commit_number) {
         check_reading(startup->store, startup->end.position);
     }

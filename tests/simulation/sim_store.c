@@ -79,7 +79,8 @@ static void flush_early(const struct store_batch *batch, enum store_apply_mode m
 {
     if (mode == STORE_APPLY_LIVE && sim.durability == ANCHOR_FSYNC && !sim.is_checking &&
         sim_one_in(64) && has_commit(batch)) {
-        store_memory_flush_early(contents, (uint32_t)sim_below(1U << STORE_FAMILY_COUNT), false);
+        store_memory_flush_early(
+            contents, 1U << STORE_DEFAULT | (uint32_t)sim_below(1U << STORE_FAMILY_COUNT), false);
         sim_fault(FAULT_EARLY_FLUSH);
     }
 }
@@ -111,7 +112,8 @@ static enum es_status sim_flush_begin(struct store *store)
     return is_exchanged ? ES_OK : contents->operations->flush_begin(contents);
 }
 
-/* One family after the other reaches the disk; nobody knows in which order. */
+/* One family after the other reaches the disk, the first before all others; nobody
+ * knows in which order those come. */
 static enum es_status sim_flush_wait(struct store *store)
 {
     uint32_t left = (1U << STORE_FAMILY_COUNT) - 1;
@@ -123,7 +125,9 @@ static enum es_status sim_flush_wait(struct store *store)
         uint32_t family = (uint32_t)sim_below(STORE_FAMILY_COUNT);
         enum sim_verdict verdict = VERDICT_GO;
 
-        if ((left >> family & 1U) == 0) {
+        if ((left & 1U) != 0) {
+            family = STORE_DEFAULT;
+        } else if ((left >> family & 1U) == 0) {
             family = (uint32_t)__builtin_ctz(left);
         }
         left &= ~(1U << family);
