@@ -39,7 +39,7 @@ struct slot {
     bool is_killed;  /* by us */
     bool is_stopped;
     uint32_t probe;
-    char name[16];
+    char name[24];
 };
 
 struct herd {
