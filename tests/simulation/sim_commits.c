@@ -205,10 +205,11 @@ static void read_event(struct reading *reading, uint32_t stream_index, uint64_t 
     sim_trace(14, hash[0]);
 }
 
-/* Whether a part may have this revision: those of an operation follow each other. */
-static bool can_have_revision(const struct op *op, uint32_t index, uint64_t revision)
+/* The revision that a part must have, for those of an operation follow each other;
+ * 0: none before it is known. */
+static uint64_t revision_of(const struct op *op, uint32_t index)
 {
-    uint64_t following = 0; /* of the parts before it; 0: none is known */
+    uint64_t following = 0;
 
     for (uint32_t i = 0; i < index; i++) {
         if (op->parts[i].kind == PART_PUT || op->parts[i].kind == PART_DELETE) {
@@ -217,26 +218,38 @@ static bool can_have_revision(const struct op *op, uint32_t index, uint64_t revi
             following++;
         }
     }
-    return following == 0 || following == revision;
+    return following;
 }
 
 /* A deletion is known by its neighbours: the part of an operation of this commit, for
- * this key, that has not been found yet. */
+ * this key, that must have this revision; else one that may. */
 static struct op_part *find_delete(struct reading *reading, uint32_t key, uint64_t revision,
                                    struct op **ret_op)
 {
+    struct op_part *found = NULL;
+
     for (uint32_t i = 0; i < reading->touched_count; i++) {
         struct op *op = reading->touched[i];
 
-        for (uint32_t part = 0; part < op->part_count; part++) {
-            if (op->parts[part].kind == PART_DELETE && op->parts[part].target == key &&
-                op->parts[part].revision == 0 && can_have_revision(op, part, revision)) {
-                *ret_op = op;
-                return &op->parts[part];
+        for (uint32_t index = 0; index < op->part_count; index++) {
+            struct op_part *part = &op->parts[index];
+            uint64_t wanted = revision_of(op, index);
+
+            if (part->kind != PART_DELETE || part->target != key || part->revision != 0 ||
+                (wanted == 0 ? found != NULL : wanted != revision)) {
+                continue;
+            }
+            found = part;
+            *ret_op = op;
+            if (wanted == revision) {
+                return found;
             }
         }
     }
-    sim_violation("a deleted key that nobody asked to delete");
+    if (found == NULL) {
+        sim_violation("a deleted key that nobody asked to delete");
+    }
+    return found;
 }
 
 static void take_kv(struct reading *reading, const struct es_commit_kv *kv)
