@@ -71,7 +71,7 @@ static void try(const struct damage *damage, const struct history *history, cons
 
     result->status = start(path, &counters, &startup, why);
     if (result->status != ES_OK) {
-        snprintf(result->text, sizeof result->text, "%s", why);
+        snprintf(result->text, sizeof result->text, "%.*s", (int)sizeof result->text - 1, why);
         result->outcome = why[0] == '\0' ? TRIAL_MUTE : TRIAL_REFUSED;
         return;
     }
