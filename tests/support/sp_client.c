@@ -1,6 +1,7 @@
 #include "tests/support/sp_client.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +9,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "shm/futex.h"
+
 enum {
-    WAIT_MS = 10000,
     FRAME_BYTES = 9,
     ID_BYTES = 4,
     MESSAGE_BYTES_MAX = 64 << 20
 };
+#define WAIT_NS INT64_C(10000000000)
+#define NS_PER_MS INT64_C(1000000)
 
 int sp_connect_silently(const char *path)
 {
@@ -32,22 +36,36 @@ int sp_connect_silently(const char *path)
     return fd;
 }
 
+/* Bytes, or the end, within ten seconds, whatever signals come meanwhile. */
+static bool wait_readable(int fd)
+{
+    int64_t deadline_ns = es_deadline_after_ns(WAIT_NS);
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    int count = 0;
+
+    do {
+        int64_t left_ns = deadline_ns - es_monotonic_ns();
+
+        count = poll(&wait, 1, left_ns > 0 ? (int)(left_ns / NS_PER_MS) + 1 : 0);
+    } while (count < 0 && errno == EINTR);
+    return count == 1;
+}
+
 static bool read_exactly(int fd, void *bytes, size_t size)
 {
     size_t done = 0;
 
     while (done < size) {
-        struct pollfd wait = {.fd = fd, .events = POLLIN};
         ssize_t got = 0;
 
-        if (poll(&wait, 1, WAIT_MS) != 1) {
+        if (!wait_readable(fd)) {
             return false;
         }
         got = recv(fd, (uint8_t *)bytes + done, size - done, 0);
-        if (got <= 0) {
+        if (got == 0 || (got < 0 && errno != EINTR)) {
             return false;
         }
-        done += (size_t)got;
+        done += got > 0 ? (size_t)got : 0;
     }
     return true;
 }
@@ -59,10 +77,10 @@ static bool write_exactly(int fd, const void *bytes, size_t size)
     while (done < size) {
         ssize_t put = send(fd, (const uint8_t *)bytes + done, size - done, MSG_NOSIGNAL);
 
-        if (put <= 0) {
+        if (put < 0 && errno != EINTR) {
             return false;
         }
-        done += (size_t)put;
+        done += put > 0 ? (size_t)put : 0;
     }
     return true;
 }
@@ -159,9 +177,8 @@ bool sp_is_closed(struct sp_client *client)
 {
     uint8_t *bytes = NULL;
     size_t size = 0;
-    struct pollfd wait = {.fd = client->fd, .events = POLLIN};
 
-    while (poll(&wait, 1, WAIT_MS) == 1) {
+    while (wait_readable(client->fd)) {
         if (!sp_receive(client, &bytes, &size)) {
             return true;
         }
