@@ -328,41 +328,67 @@ static enum es_status explain_shorter(struct checking *checking)
                            finding->ending.last_batch, finding->end.position, finding->ending.what);
 }
 
+/* The newest commit that RocksDB holds, 0 for none. */
+static enum es_status newest_commit(struct store *store, uint64_t *ret_number)
+{
+    struct store_range all = {.first = {NULL, 0}, .end = {NULL, 0}};
+    struct store_iterator *iterator = NULL;
+    uint64_t position = 0;
+    enum es_status status = store_iterator_new(store, NULL, STORE_COMMITS, &all, &iterator);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    *ret_number = 0;
+    store_iterator_seek_last(iterator);
+    if (store_iterator_valid(iterator)) {
+        struct store_slice key = store_iterator_key(iterator);
+
+        status = es_key_commit_parse((struct es_bytes){key.bytes, (uint32_t)key.size}, &position,
+                                     ret_number);
+    } else {
+        status = store_iterator_status(iterator);
+    }
+    store_iterator_free(iterator);
+    return status;
+}
+
 /*
  * RocksDB never holds what the log has not synced. If it does, the log's end is
- * missing: appends would be given positions that are taken. 'Last' is in the family
- * that is flushed first, so no other one is ahead of it.
+ * missing: appends would be given positions that are taken. Families reach the disk
+ * one after the other: of those that grow with each commit, two are asked.
  */
 static enum es_status check_store_is_behind(struct checking *checking)
 {
     struct store_buffer value = {0};
-    struct es_last last;
+    struct es_last last = {.batch_number = 0};
     struct es_key key;
-    enum es_status status = ES_OK;
+    uint64_t commit_number = 0;
+    enum es_status status = newest_commit(checking->store, &commit_number);
 
     es_key_last(&key);
-    status = store_get(checking->store, NULL, STORE_DEFAULT,
-                       (struct store_slice){key.bytes, key.size}, &value);
+    if (status == ES_OK) {
+        status = store_get(checking->store, NULL, STORE_DEFAULT,
+                           (struct store_slice){key.bytes, key.size}, &value);
+    }
     if (status == ES_OK) {
         status = es_last_decode(value.bytes, value.size, &last);
     }
     store_buffer_deinit(&value);
-    if (status == ES_NOT_FOUND) {
-        return ES_OK; /* nothing was ever flushed */
-    }
-    if (status != ES_OK) {
+    if (status != ES_OK && status != ES_NOT_FOUND) { /* not found: never flushed */
         return startup_explain(
             checking->why, status,
             "the store's note of its newest batch cannot be read (%s): " RESTORE_HINT,
             es_status_text(status));
     }
-    if (last.batch_number > checking->finding->end.batch_number) {
+    if (last.batch_number > checking->finding->end.batch_number ||
+        commit_number > checking->finding->end.commit_number) {
         return startup_explain(checking->why, ES_E_CORRUPT,
                                "the commit log ends with batch %" PRIu64 " (position %" PRIu64
-                               "), and the store holds batch %" PRIu64
+                               "), and the store holds batch %" PRIu64 " and commit %" PRIu64
                                ": the end of the log is missing: " RESTORE_HINT,
                                checking->finding->end.batch_number, checking->finding->end.position,
-                               last.batch_number);
+                               last.batch_number, commit_number);
     }
     return ES_OK;
 }

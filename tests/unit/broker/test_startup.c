@@ -11,6 +11,7 @@
 
 #include "broker/limits.h"
 #include "broker/logger.h"
+#include "broker/store.h"
 #include "shm/codec/hash.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
@@ -415,6 +416,57 @@ static void a_control_page_of_other_sizes_is_a_witness(void **state)
     assert_refused(parts, ES_E_CORRUPT, "positions 5 to 5");
 }
 
+/* RocksDB holds a commit that the log does not: whichever family tells it. */
+static void put_commit_ahead(const struct commit_parts *parts)
+{
+    char data[512];
+    char logs[512];
+    char why[STORE_WHY_BYTES];
+    const struct store_rocksdb_options options = {.directory = data,
+                                                  .logs_directory = logs,
+                                                  .mode = STORE_READ_WRITE,
+                                                  .unflushed_bytes_max = 1 << 20};
+    struct store_range all = {.first = {NULL, 0}, .end = {NULL, 0}};
+    struct store_iterator *newest = NULL;
+    struct store_batch *writes = NULL;
+    struct store *store = NULL;
+    struct es_key key;
+
+    path_of(parts, "data/rocksdb", data);
+    path_of(parts, "data/rocksdb-logs", logs);
+    assert_int_equal(store_rocksdb_open(&options, why, &store), ES_OK);
+    assert_int_equal(store_iterator_new(store, NULL, STORE_COMMITS, &all, &newest), ES_OK);
+    store_iterator_seek_last(newest);
+    assert_true(store_iterator_valid(newest));
+    assert_int_equal(store_batch_new(&writes), ES_OK);
+    es_key_commit(5, 5, &key);
+    assert_int_equal(store_batch_put(writes, STORE_COMMITS,
+                                     (struct store_slice){key.bytes, key.size},
+                                     store_iterator_value(newest)),
+                     ES_OK);
+    store_iterator_free(newest);
+    assert_int_equal(store_apply(store, writes, STORE_APPLY_LIVE), ES_OK);
+    assert_int_equal(store_flush_all(store), ES_OK);
+    store_batch_free(writes);
+    store_free(store);
+}
+
+static void a_log_that_ends_before_the_store_is_refused(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer producer;
+
+    parts_attach(parts, &producer);
+    append(parts, &producer, 4);
+    parts_detach(&producer);
+    commit_parts_drop(parts);
+    assert_int_equal(commit_parts_open(parts), ES_OK);
+    commit_parts_drop(parts);
+
+    put_commit_ahead(parts);
+    assert_refused(parts, ES_E_CORRUPT, "commit 5: the end of the log is missing");
+}
+
 #define STARTUP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -431,6 +483,7 @@ int main(void)
         STARTUP_TEST(a_creation_that_was_cut_short_begins_again),
         STARTUP_TEST(a_directory_of_others_is_refused),
         STARTUP_TEST(a_second_broker_is_told_who_has_the_directory),
+        STARTUP_TEST(a_log_that_ends_before_the_store_is_refused),
         STARTUP_TEST(a_torn_tail_is_damage_only_where_somebody_vouches_for_it),
     };
 
