@@ -40,9 +40,11 @@ enum es_status epochs_load(struct store *store, const struct store_snapshot *sna
 
 void epochs_begin(struct es_epochs *epochs, uint64_t epoch, uint64_t first_position)
 {
-    while (epochs->count > 0 &&
-           epochs->entries[epochs->count - 1].first_position > first_position) {
-        epochs->count--;
+    /* One that began behind the cut keeps nothing of its own but what went before it, so
+     * whoever was served under it is told where the histories part. */
+    for (uint32_t i = epochs->count;
+         i > 0 && epochs->entries[i - 1].first_position > first_position; i--) {
+        epochs->entries[i - 1].first_position = first_position;
     }
     if (epochs->count == ES_EPOCH_COUNT_MAX) {
         epochs->count--;

@@ -28,9 +28,10 @@ static void a_history_ends_where_the_next_one_began(void **state)
     assert_int_equal(end, 150);
 }
 
-/* A cut before an epoch's first position leaves nothing of it: whoever has seen it has
- * seen another history, and must not be told to go on. */
-static void an_epoch_that_was_cut_away_whole_is_forgotten(void **state)
+/* A cut before an epoch's first position leaves nothing of its own, and everything that it
+ * had taken over from the one before: who has seen more is told where the histories part,
+ * and a control page of it is known to be of this store. */
+static void an_epoch_that_was_cut_away_whole_ends_at_the_cut(void **state)
 {
     struct es_epochs epochs = {.count = 0};
     uint64_t end = 0;
@@ -38,11 +39,15 @@ static void an_epoch_that_was_cut_away_whole_is_forgotten(void **state)
     (void)state;
     epochs_begin(&epochs, 7, 1);
     epochs_begin(&epochs, 8, 101);
-    epochs_begin(&epochs, 9, 51);
-    assert_int_equal(epochs.count, 2);
-    assert_int_equal(epochs_find_end(&epochs, 7, 60, &end), ES_OK);
-    assert_int_equal(end, 50);
-    assert_int_equal(epochs_find_end(&epochs, 8, 60, &end), ES_NOT_FOUND);
+    epochs_begin(&epochs, 9, 151);
+    epochs_begin(&epochs, 10, 51);
+    assert_int_equal(epochs.count, 4);
+    for (uint64_t epoch = 7; epoch <= 9; epoch++) {
+        assert_int_equal(epochs_find_end(&epochs, epoch, 60, &end), ES_OK);
+        assert_int_equal(end, 50);
+    }
+    assert_int_equal(epochs_find_end(&epochs, 10, 60, &end), ES_OK);
+    assert_int_equal(end, 60);
 }
 
 static void a_full_list_loses_its_oldest(void **state)
@@ -66,7 +71,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_history_ends_where_the_next_one_began),
-        cmocka_unit_test(an_epoch_that_was_cut_away_whole_is_forgotten),
+        cmocka_unit_test(an_epoch_that_was_cut_away_whole_ends_at_the_cut),
         cmocka_unit_test(a_full_list_loses_its_oldest),
     };
 
