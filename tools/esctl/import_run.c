@@ -69,12 +69,27 @@ void import_run_end_of_file(struct import_run *run, uint64_t last_line_number)
     }
 }
 
+/* The store knows less of the name than this run was told: its producer has ended, and says so
+ * to whoever asks next. */
+static bool has_regressed(struct import_run *run, uint64_t line_number)
+{
+    const enum es_status status = run->name != NULL ? es_producer_flush(run->producer, 0) : ES_OK;
+
+    if (status == ES_REGRESSED) {
+        import_run_fail(run, line_number, status, es_connection_error(run->invocation->connection));
+    }
+    return status == ES_REGRESSED;
+}
+
 /* Why the broker did not store a line, as a person wants to read it. */
 static void note_refusal(struct import_run *run, uint64_t line_number,
                          const struct es_outcome *outcome)
 {
     char text[IMPORT_ERROR_SIZE];
 
+    if (outcome->status == ES_E_UNKNOWN && has_regressed(run, line_number)) {
+        return;
+    }
     if (outcome->refusal.reason == ES_REASON_PRODUCER_CONTENT) {
         (void)snprintf(text, sizeof text,
                        "%s has stored another line under number %" PRIu64 ": is it another file",
@@ -285,6 +300,9 @@ static void print_failure(const struct import_run *run)
         invocation_error("line %" PRIu64 ": no answer (%s), and none to the lines after it: "
                          "compare with `esctl head` before importing the rest",
                          run->failed_line, run->error);
+        break;
+    case ES_REGRESSED:
+        invocation_error("line %" PRIu64 ": %s", run->failed_line, run->error);
         break;
     case ES_INTERRUPTED:
         invocation_error("interrupted: line %" PRIu64 " is the last one committed", run->last_line);
