@@ -90,6 +90,10 @@ static enum es_status tell_lost_streams(const struct recover_source *source,
 
 static void judge(struct recover_finding *finding)
 {
+    if (finding->end_why[0] == '\0' && finding->is_log_damaged) {
+        snprintf(finding->end_why, sizeof finding->end_why,
+                 "what the commit log may have held behind it cannot be read");
+    }
     finding->is_whole = finding->end_why[0] == '\0' &&
                         finding->end.position >= finding->known_position &&
                         finding->end.commit_number >= finding->known_commit;

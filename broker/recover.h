@@ -44,7 +44,8 @@ enum recover_rocksdb {
 struct recover_finding {
     bool is_refused; /* a broker does not start on it; 'refusal' says why */
     char refusal[DATA_WHY_BYTES];
-    bool is_whole; /* nothing is missing that anything tells of */
+    bool is_whole;       /* nothing is missing that anything tells of */
+    bool is_log_damaged; /* so more may be lost than anything tells of */
     enum recover_rocksdb rocksdb;
     uint8_t store_id[ES_STORE_ID_SIZE];
     uint64_t epoch;           /* of the damaged store; 0: not known */

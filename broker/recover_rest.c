@@ -16,6 +16,9 @@ enum {
     BATCH_BYTES = 4 * 1024 * 1024
 };
 
+/* More than can have been given out by what is lost. */
+#define LOST_REVISIONS (UINT64_C(1) << 32)
+
 /* Copying one family. */
 struct copying {
     struct recover_target *target;
@@ -24,6 +27,9 @@ struct copying {
     enum store_family family;
     uint64_t bytes; /* in target->writes */
 };
+
+typedef enum es_status take_fn(struct copying *copying, struct store_slice key,
+                               struct store_slice value);
 
 static enum es_status write_out(struct copying *copying)
 {
@@ -135,46 +141,63 @@ static enum es_status take_producer(struct copying *copying, struct store_slice 
     return status == ES_OK ? put(copying, key, (struct store_slice){bytes, size}) : status;
 }
 
-static enum es_status take_read_model(struct copying *copying, struct store_slice key,
-                                      struct store_slice value)
+static bool is_sound_read_model(struct store_slice key, struct store_slice value)
 {
     struct es_text name_space;
     struct es_kv_value entry;
     struct es_text name;
 
-    if (!copying->finding->is_whole ||
-        es_key_kv_parse(es_bytes_make(key.bytes, (uint32_t)key.size), &name_space, &name) !=
-            ES_OK ||
-        es_kv_value_decode(value.bytes, value.size, &entry) != ES_OK ||
-        es_kv_value_verify(&entry) != ES_OK) {
-        copying->finding->dropped_read_models++;
-        return ES_OK;
-    }
-    if (entry.revision > copying->target->last_revision) {
-        copying->target->last_revision = entry.revision;
-    }
-    return put(copying, key, value);
+    return es_key_kv_parse(es_bytes_make(key.bytes, (uint32_t)key.size), &name_space, &name) ==
+               ES_OK &&
+           es_kv_value_decode(value.bytes, value.size, &entry) == ES_OK &&
+           es_kv_value_verify(&entry) == ES_OK;
 }
 
 static const struct {
     enum store_family family;
-    enum es_status (*take)(struct copying *copying, struct store_slice key,
-                           struct store_slice value);
+    take_fn *take;
 } families[] = {
     {STORE_SNAPSHOTS, take_snapshot},
     {STORE_CONSUMERS, take_checkpoint},
     {STORE_PRODUCERS, take_producer},
-    {STORE_READ_MODELS, take_read_model},
 };
 
+/* What is derived is whole or worth nothing: a value that is missing, that is older than
+ * another, or that knows of an event that is lost shows nowhere. */
+static enum es_status keeps_read_models(struct copying *copying, bool *ret_keeps)
+{
+    const struct store_range all = {{NULL, 0}, {NULL, 0}};
+    struct recover_finding *finding = copying->finding;
+    struct store_iterator *iterator = NULL;
+    bool keeps = finding->is_whole && finding->rocksdb != RECOVER_ROCKSDB_LISTED;
+    uint64_t count = 0;
+    enum es_status status = store_iterator_new(copying->target->source->store, NULL,
+                                               STORE_READ_MODELS, &all, &iterator);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    for (store_iterator_seek_first(iterator); store_iterator_valid(iterator);
+         store_iterator_next(iterator)) {
+        keeps = keeps &&
+                is_sound_read_model(store_iterator_key(iterator), store_iterator_value(iterator));
+        count++;
+    }
+    keeps = keeps && store_iterator_status(iterator) == ES_OK;
+    store_iterator_free(iterator);
+    finding->dropped_read_models = keeps ? 0 : count;
+    *ret_keeps = keeps;
+    return ES_OK;
+}
+
 /* What of a family can be read is copied: a damaged block there costs what is in it. */
-static enum es_status copy_family(struct copying *copying, size_t index)
+static enum es_status copy_family(struct copying *copying, enum store_family family, take_fn *take)
 {
     const struct store_range all = {{NULL, 0}, {NULL, 0}};
     struct store_iterator *iterator = NULL;
     enum es_status status = ES_OK;
 
-    copying->family = families[index].family;
+    copying->family = family;
     status =
         store_iterator_new(copying->target->source->store, NULL, copying->family, &all, &iterator);
     if (status != ES_OK) {
@@ -182,8 +205,7 @@ static enum es_status copy_family(struct copying *copying, size_t index)
     }
     store_iterator_seek_first(iterator);
     while (status == ES_OK && store_iterator_valid(iterator)) {
-        status = families[index].take(copying, store_iterator_key(iterator),
-                                      store_iterator_value(iterator));
+        status = take(copying, store_iterator_key(iterator), store_iterator_value(iterator));
         store_iterator_next(iterator);
     }
     if (status == ES_OK && store_iterator_status(iterator) != ES_OK) {
@@ -192,23 +214,6 @@ static enum es_status copy_family(struct copying *copying, size_t index)
     }
     store_iterator_free(iterator);
     return status == ES_OK ? write_out(copying) : status;
-}
-
-/* Revisions are never given out twice, not even those of changes that are lost. */
-static void know_revision(struct copying *copying)
-{
-    struct store_buffer value = {0};
-    struct es_key key;
-    uint64_t revision = 0;
-
-    es_key_revision(&key);
-    if (store_get(copying->target->source->store, NULL, STORE_DEFAULT,
-                  (struct store_slice){key.bytes, key.size}, &value) == ES_OK &&
-        es_revision_value_decode(value.bytes, value.size, &revision) == ES_OK &&
-        revision > copying->target->last_revision) {
-        copying->target->last_revision = revision;
-    }
-    store_buffer_deinit(&value);
 }
 
 static enum es_status write_identity(struct copying *copying)
@@ -245,10 +250,66 @@ static enum es_status write_identity(struct copying *copying)
     return status == ES_OK ? write_out(copying) : status;
 }
 
+static void raise_revision(struct recover_target *target, uint64_t revision)
+{
+    if (revision > target->last_revision) {
+        target->last_revision = revision;
+    }
+}
+
+/* What values have; the note of the last one may be older than they are. */
+static enum es_status know_revisions_of(struct recover_target *target, enum store_family family)
+{
+    const struct store_range all = {{NULL, 0}, {NULL, 0}};
+    struct store_iterator *iterator = NULL;
+    struct es_kv_value entry;
+    enum es_status status =
+        store_iterator_new(target->source->store, NULL, family, &all, &iterator);
+
+    if (status != ES_OK) {
+        return status;
+    }
+    for (store_iterator_seek_first(iterator); store_iterator_valid(iterator);
+         store_iterator_next(iterator)) {
+        struct store_slice value = store_iterator_value(iterator);
+
+        if (es_kv_value_decode(value.bytes, value.size, &entry) == ES_OK) {
+            raise_revision(target, entry.revision);
+        }
+    }
+    store_iterator_free(iterator);
+    return ES_OK;
+}
+
+enum es_status recover_target_know_revisions(struct recover_target *target,
+                                             const struct recover_finding *finding)
+{
+    struct store_buffer value = {0};
+    struct es_key key;
+    uint64_t revision = 0;
+    enum es_status status = know_revisions_of(target, STORE_KV);
+
+    if (status == ES_OK) {
+        status = know_revisions_of(target, STORE_READ_MODELS);
+    }
+    es_key_revision(&key);
+    if (store_get(target->source->store, NULL, STORE_DEFAULT,
+                  (struct store_slice){key.bytes, key.size}, &value) == ES_OK &&
+        es_revision_value_decode(value.bytes, value.size, &revision) == ES_OK) {
+        raise_revision(target, revision);
+    }
+    store_buffer_deinit(&value);
+    if (!finding->is_whole && target->last_revision < UINT64_MAX - LOST_REVISIONS) {
+        target->last_revision += LOST_REVISIONS;
+    }
+    return status;
+}
+
 enum es_status recover_target_copy_rest(struct recover_target *target,
                                         struct recover_finding *finding)
 {
     struct copying copying = {.target = target, .finding = finding};
+    bool keeps = false;
     enum es_status status = reader_new(target->store, &copying.reader);
 
     store_batch_clear(target->writes);
@@ -256,17 +317,19 @@ enum es_status recover_target_copy_rest(struct recover_target *target,
         status = reader_begin(copying.reader);
     }
     for (size_t i = 0; i < sizeof families / sizeof families[0] && status == ES_OK; i++) {
-        status = copy_family(&copying, i);
+        status = copy_family(&copying, families[i].family, families[i].take);
+    }
+    if (status == ES_OK) {
+        status = keeps_read_models(&copying, &keeps);
+    }
+    if (status == ES_OK && keeps) {
+        status = copy_family(&copying, STORE_READ_MODELS, put);
     }
     if (copying.reader != NULL) {
         reader_end(copying.reader);
     }
     reader_free(copying.reader);
-    if (status == ES_OK) {
-        know_revision(&copying);
-        status = write_identity(&copying);
-    }
-    return status;
+    return status == ES_OK ? write_identity(&copying) : status;
 }
 
 void recover_target_finding(void *context, const struct verify_finding *finding)

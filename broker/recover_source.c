@@ -310,6 +310,7 @@ static enum es_status lay_log_over(struct recover_source *source, struct recover
     if (status == ES_OK) {
         status = store_batch_new(&source->writes);
     }
+    finding->is_log_damaged = source->log == NULL;
     if (status != ES_OK || source->log == NULL) {
         return status;
     }
@@ -325,6 +326,7 @@ static enum es_status lay_log_over(struct recover_source *source, struct recover
     } else if (ending.verdict == LOG_DAMAGED) {
         recover_note(finding, "log: %s", ending.what);
     }
+    finding->is_log_damaged = status != ES_OK || ending.verdict == LOG_DAMAGED;
     know(finding, ending.vouched_batch, 0, 0);
     return ES_OK;
 }

@@ -295,7 +295,10 @@ enum es_status recover_target_finish(struct recover_target *target, struct recov
     if (target->end.commit_number == 0) {
         es_store_hash_genesis(finding->store_id, target->end.store_hash);
     }
-    status = delete_pending(target, finding, pending, listener);
+    status = recover_target_know_revisions(target, finding);
+    if (status == ES_OK) {
+        status = delete_pending(target, finding, pending, listener);
+    }
     finding->new_epoch = epochs_random();
     if (target->end.batch_number < finding->known_batch) {
         target->end.batch_number = finding->known_batch; /* numbers are not used again */

@@ -23,6 +23,13 @@ struct recover_target {
 };
 
 /*
+ * Raises 'last_revision' to the highest that was ever given out, as far as anything
+ * tells of it, and beyond it where changes are lost: none is given out twice.
+ */
+ES_MUST_USE enum es_status recover_target_know_revisions(struct recover_target *target,
+                                                         const struct recover_finding *finding);
+
+/*
  * Copies snapshots, checkpoints, producers and read models as far as they fit the
  * history that is kept, and writes who the store is.
  */
