@@ -33,6 +33,7 @@
  *   [L1] record   publish: store published, release    next: load, acquire
  *   [L2] result   ack: store acked, seq_cst            collect: load, acquire
  *   [L3] closed   close: store closed, release         is_closed: load, acquire
+ *   [L4] attached attach: store attached, release      is_attached: load, acquire
  *   [D1] Dekker   wait: store waiting, then load acked   both seq_cst
  *                 wake: store acked, then load waiting   both seq_cst
  *        so either the broker sees that somebody waits, or the producer sees
@@ -52,7 +53,7 @@
 
 /*     0 magic | 8 layout_id | 12 credit_count | 16 incarnation | 24 arena_bytes
  *    28 results_offset | 32 arena_offset                  by the broker, once
- *    64 published | 72 closed                             by the producer
+ *    64 published | 72 closed | 76 attached               by the producer
  *   128 waiting          the number of the producer's sleep; 0: awake; cleared by either
  *   192 acked            by the broker; its low half is the futex word
  *  4096 results, 256 bytes each, filled up to a page
@@ -68,7 +69,8 @@ struct es_lane_file {
     uint8_t reserved_36[28];
     _Atomic uint64_t published;
     _Atomic uint32_t closed;
-    uint8_t reserved_76[52];
+    _Atomic uint32_t attached;
+    uint8_t reserved_80[48];
     _Atomic uint32_t waiting;
     uint8_t reserved_132[60];
     _Atomic uint64_t acked;
@@ -77,6 +79,7 @@ struct es_lane_file {
 static_assert(offsetof(struct es_lane_file, arena_offset) == 32, "identity in the first line");
 static_assert(offsetof(struct es_lane_file, published) == 64, "own cache line");
 static_assert(offsetof(struct es_lane_file, closed) == 72, "beside published");
+static_assert(offsetof(struct es_lane_file, attached) == 76, "beside published");
 static_assert(offsetof(struct es_lane_file, waiting) == 128, "own cache line");
 static_assert(offsetof(struct es_lane_file, acked) == 192, "own cache line");
 static_assert(sizeof(struct es_lane_file) == ES_PAGE_BYTES, "results start at the second page");

@@ -209,6 +209,11 @@ bool es_lane_is_closed(const struct es_lane_reader *reader)
     return atomic_load_explicit(&reader->file->closed, memory_order_acquire) != 0; /* [L3] */
 }
 
+bool es_lane_is_attached(const struct es_lane_reader *reader)
+{
+    return atomic_load_explicit(&reader->file->attached, memory_order_acquire) != 0; /* [L4] */
+}
+
 void es_lane_stage(struct es_lane_reader *reader, const struct es_lane_result *result)
 {
     assert(result->sequence > reader->acked);

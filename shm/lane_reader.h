@@ -84,6 +84,9 @@ uint32_t es_lane_backlog(const struct es_lane_reader *reader);
 /* Whether the producer said that nothing more will come. */
 bool es_lane_is_closed(const struct es_lane_reader *reader);
 
+/* Whether the producer has ever heard of its lane. */
+bool es_lane_is_attached(const struct es_lane_reader *reader);
+
 /*
  * Writes the answer to record result->sequence (acked + 1 .. consumed). It
  * counts only once es_lane_ack() reaches it.

@@ -37,6 +37,7 @@ enum es_status es_lane_writer_attach(struct es_lane_writer *writer,
         .spin_count = ES_LANE_SPIN_COUNT_DEFAULT,
         .sleep_ns_max = ES_LANE_SLEEP_NS_MAX,
     };
+    atomic_store_explicit(&file->attached, 1, memory_order_release); /* [L4] */
     return ES_OK;
 }
 

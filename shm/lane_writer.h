@@ -49,7 +49,7 @@ struct es_lane_writer {
 
 /*
  * Attaches to a lane that was made for this handle and in which nothing was
- * published yet. 'segment' must outlive the writer.
+ * published yet, and says so there. 'segment' must outlive the writer.
  *
  * ES_E_VERSION: another layout. ES_E_CORRUPT: not this lane, or not of this
  * geometry, or used before.

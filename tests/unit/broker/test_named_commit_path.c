@@ -396,14 +396,15 @@ static void a_death_at_any_step_of_a_takeover_neither_loses_nor_repeats(void **s
     }
 }
 
-/* Of the lane that a broker had made for a claim nobody may ever have heard. */
-static void a_named_lane_nobody_wrote_in_does_not_keep_the_name_over_a_restart(void **state)
+/* Of the lane that a broker had made for a claim nobody has ever heard. */
+static void a_named_lane_nobody_heard_of_does_not_keep_the_name_over_a_restart(void **state)
 {
     struct commit_parts *parts = *state;
     struct parts_producer silent;
     struct parts_producer other;
 
     claim(parts, &silent, false);
+    atomic_store(&silent.writer.file->attached, 0);
     reopen(parts);
     assert_int_equal(claim(parts, &other, false), 0);
     assert_int_equal(send(parts, &other, 1).status, ES_OK);
@@ -453,6 +454,24 @@ static void a_recovered_owner_keeps_the_name(void **state)
     assert_stored(parts, 3);
     parts_detach(&owner);
     parts_detach(&other);
+}
+
+/* Also one that has not written anything yet: nobody is made owner behind its back. */
+static void a_recovered_owner_that_never_wrote_keeps_the_name_too(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer owner;
+    struct parts_producer other;
+    uint64_t last_number = 0;
+
+    claim(parts, &owner, false);
+    reopen(parts);
+    settle(parts);
+    lanes_tidy(parts->lanes);
+    assert_int_equal(parts_claim(parts, &other, NAME, false, &last_number), ES_E_BUSY);
+    assert_int_equal(send(parts, &owner, 1).status, ES_OK);
+    assert_stored(parts, 1);
+    parts_detach(&owner);
 }
 
 /* A question is answered when everything published before it is durable. */
@@ -509,9 +528,10 @@ int main(void)
         TEST(a_claim_waits_over_full_batches),
         TEST(the_lane_of_a_dead_or_closed_owner_is_emptied_and_free),
         TEST(a_death_at_any_step_of_a_takeover_neither_loses_nor_repeats),
-        TEST(a_named_lane_nobody_wrote_in_does_not_keep_the_name_over_a_restart),
+        TEST(a_named_lane_nobody_heard_of_does_not_keep_the_name_over_a_restart),
         TEST(after_the_machine_was_gone_the_name_is_free_and_its_numbers_are_kept),
         TEST(a_recovered_owner_keeps_the_name),
+        TEST(a_recovered_owner_that_never_wrote_keeps_the_name_too),
         TEST(a_question_comes_after_all_that_was_published),
         TEST(a_claim_that_the_end_overtakes_is_not_serving),
 #undef TEST
