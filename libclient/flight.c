@@ -4,6 +4,7 @@
  * hands them out. Sending is producer.c; sending again resend.c.
  */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,10 +29,12 @@ uint64_t es_flights_begin(struct es_producer *producer)
 }
 
 /* Results lie in memory that other processes of this user can write: a status
- * that no broker would give means nothing certain. */
+ * that no broker would give means nothing certain. Damage it tells of a number whose
+ * first receipt cannot be read. */
 static enum es_status status_of(const struct es_lane_result *result)
 {
-    bool is_known = result->status >= ES_OK && result->status <= ES_FENCED;
+    bool is_known = (result->status >= ES_OK && result->status <= ES_FENCED) ||
+                    (result->status == ES_E_CORRUPT && result->reason == ES_REASON_DAMAGE);
 
     return is_known ? (enum es_status)result->status : ES_E_UNKNOWN;
 }
@@ -246,6 +249,11 @@ enum es_status es_producer_settle(struct es_producer *producer, uint64_t ticket,
     take(producer, ticket);
     if (outcome.status == ES_E_UNKNOWN) {
         explain_unknown(producer, waited);
+    } else if (outcome.status == ES_E_CORRUPT) {
+        (void)es_fail(producer->connection, ES_E_CORRUPT,
+                      "number %" PRIu64 " of %s is stored, and its receipt cannot be read: the "
+                      "store is damaged there (esctl verify)",
+                      outcome.number, producer->name);
     } else if (outcome.status > ES_OK) {
         (void)es_fail(producer->connection, outcome.status, "%s",
                       es_refusal_text(&outcome.refusal));

@@ -58,7 +58,7 @@ void es_number_answered(struct es_producer *producer, const struct es_outcome *o
         if (outcome->number > numbers->last) {
             numbers->last = outcome->number;
         }
-    } else if (outcome->status > ES_OK) {
+    } else if (outcome->status > ES_OK || outcome->status == ES_E_CORRUPT) {
         numbers->was_broken = true;
         if (numbers->resume_ticket <= outcome->ticket) {
             numbers->is_broken = true;

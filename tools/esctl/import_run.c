@@ -94,6 +94,10 @@ static void note_refusal(struct import_run *run, uint64_t line_number,
         (void)snprintf(text, sizeof text,
                        "%s has stored another line under number %" PRIu64 ": is it another file",
                        run->name, outcome->number);
+    } else if (outcome->status == ES_E_CORRUPT) {
+        import_run_fail(run, line_number, ES_E_IO,
+                        "it is stored, and its receipt cannot be read: the store is damaged there");
+        return;
     } else if (outcome->status == ES_CONFLICT) {
         (void)snprintf(text, sizeof text, "%s; the stream is at sequence %" PRIu64,
                        es_refusal_text(&outcome->refusal), outcome->refusal.actual_sequence);

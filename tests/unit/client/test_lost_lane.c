@@ -157,6 +157,39 @@ static void a_result_no_broker_gives_costs_the_lane_and_no_transaction(void **st
     es_producer_close(producer);
 }
 
+static void find_damage_once(void *context, const void *transaction, uint32_t size,
+                             struct es_lane_result *result)
+{
+    int *countdown = context;
+
+    (void)transaction;
+    (void)size;
+    if (--*countdown == 0) {
+        *result = (struct es_lane_result){
+            .sequence = result->sequence, .status = ES_E_CORRUPT, .reason = ES_REASON_DAMAGE};
+    }
+}
+
+/* A number whose first receipt cannot be read: asking again and again mends nothing. */
+static void damage_under_a_number_is_told_and_costs_no_lane(void **state)
+{
+    struct client_fixture *f = *state;
+    struct es_producer *producer = open_named(f);
+    struct es_outcome outcome;
+    int countdown = 2;
+
+    fake_broker_set_judge(f->broker, find_damage_once, &countdown);
+    assert_int_equal(append(producer, "x", FIXTURE_PATIENCE_NS, &outcome), ES_OK);
+    assert_int_equal(append(producer, "x", FIXTURE_PATIENCE_NS, &outcome), ES_E_CORRUPT);
+    assert_int_equal(outcome.status, ES_E_CORRUPT);
+    assert_int_equal(outcome.number, 2);
+    assert_non_null(strstr(es_connection_error(f->connection), "damaged"));
+    assert_int_equal(append(producer, "x", FIXTURE_PATIENCE_NS, &outcome), ES_OK);
+    assert_int_equal(fake_broker_attach_count(f->broker), 1);
+    assert_stored(f, 2);
+    es_producer_close(producer);
+}
+
 /* Lanes of the new broker are smaller than what was made for the old one's. */
 static void what_does_not_fit_any_more_is_refused_and_what_is_behind_it(void **state)
 {
@@ -345,6 +378,7 @@ int main(void)
         FIXED(what_was_sent_behind_a_refusal_is_not_sent_again),
         FIXED(a_refusal_that_was_not_told_is_judged_again),
         FIXED(a_result_no_broker_gives_costs_the_lane_and_no_transaction),
+        FIXED(damage_under_a_number_is_told_and_costs_no_lane),
         FIXED(what_does_not_fit_any_more_is_refused_and_what_is_behind_it),
         FIXED(numbers_that_are_left_out_are_so_in_the_new_lane),
         FIXED(where_a_new_lane_holds_less_it_is_sent_again_bit_by_bit),
