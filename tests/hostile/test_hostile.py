@@ -367,7 +367,7 @@ def main():
         arguments.seconds = arguments.seconds or 2
         passed, failed = measure(arguments)
     else:
-        arguments.seconds = 30 if arguments.seconds is None else arguments.seconds
+        arguments.seconds = 15 if arguments.seconds is None else arguments.seconds
         passed, failed = run_all(arguments)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
