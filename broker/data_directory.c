@@ -114,6 +114,80 @@ enum es_status directory_check(const char *path, int *ret_fd, char why[DATA_WHY_
     return ES_OK;
 }
 
+/* What a store is made of, and whether it is a directory. Other names are nobody's business. */
+static const struct {
+    const char *name;
+    bool is_directory;
+} parts[] = {
+    {LOCK_NAME, false},        {DATA_ANCHOR_NAME, false},     {DATA_CREATING_NAME, false},
+    {DATA_BACKUP_NAME, false}, {DATA_RECOVERING_NAME, false}, {"log", true},
+    {"rocksdb", true},         {"rocksdb-logs", true},
+};
+
+/* A link leads out of the directory, a pipe is waited for by whoever opens it, and what belongs
+ * to another can be changed by him. */
+static bool is_own(const struct stat *about, bool may_be_file, bool may_be_directory)
+{
+    return about->st_uid == geteuid() && ((may_be_file && S_ISREG(about->st_mode)) ||
+                                          (may_be_directory && S_ISDIR(about->st_mode)));
+}
+
+static enum es_status refuse_part(const char *path, const char *below, const char *name,
+                                  char why[DATA_WHY_BYTES])
+{
+    return explain(why, ES_E_PERMISSION,
+                   "%s/%s%s%s is a link, a pipe or another user's: a store consists of files and "
+                   "directories of its owner; put it right; nothing was changed",
+                   path, below, below[0] != '\0' ? "/" : "", name);
+}
+
+static enum es_status check_below(int parent_fd, const char *path, const char *below,
+                                  char why[DATA_WHY_BYTES])
+{
+    int fd = openat(parent_fd, below, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *listing = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry = NULL;
+    struct stat about;
+    enum es_status status = ES_OK;
+
+    if (listing == NULL) {
+        status = explain(why, status_of_errno(), "cannot look into %s/%s: %s", path, below,
+                         strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+        }
+        return status;
+    }
+    while (status == ES_OK && (entry = readdir(listing)) != NULL) {
+        if (strcmp(entry->d_name, "..") != 0 &&
+            fstatat(fd, entry->d_name, &about, AT_SYMLINK_NOFOLLOW) == 0 &&
+            !is_own(&about, true, true)) {
+            status = refuse_part(path, below, entry->d_name, why);
+        }
+    }
+    closedir(listing);
+    return status;
+}
+
+/* Before anything in it is opened. What is not there is missed by whoever needs it. */
+static enum es_status check_parts(int directory_fd, const char *path, char why[DATA_WHY_BYTES])
+{
+    enum es_status status = ES_OK;
+    struct stat about;
+
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == ES_OK; i++) {
+        if (fstatat(directory_fd, parts[i].name, &about, AT_SYMLINK_NOFOLLOW) != 0) {
+            continue;
+        }
+        if (!is_own(&about, !parts[i].is_directory, parts[i].is_directory)) {
+            status = refuse_part(path, "", parts[i].name, why);
+        } else if (parts[i].is_directory) {
+            status = check_below(directory_fd, path, parts[i].name, why);
+        }
+    }
+    return status;
+}
+
 static enum es_status lock(struct data_directory *directory, bool is_writer,
                            char why[DATA_WHY_BYTES])
 {
@@ -164,6 +238,9 @@ enum es_status data_directory_open(const char *path, bool is_writer,
                        "cannot make the data directory %s: %s", path, strerror(errno));
     }
     status = directory_check(path, &directory->fd, why);
+    if (status == ES_OK) {
+        status = check_parts(directory->fd, path, why);
+    }
     if (status == ES_OK) {
         status = lock(directory, is_writer, why);
     }
@@ -225,7 +302,8 @@ enum es_status data_directory_begin_creation(struct data_directory *directory,
                                              char why[DATA_WHY_BYTES])
 {
     static const char *const names[] = {"log", "rocksdb", "rocksdb-logs"};
-    int mark = openat(directory->fd, DATA_CREATING_NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int mark = openat(directory->fd, DATA_CREATING_NAME,
+                      O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (mark < 0 || fsync(mark) != 0 || fsync(directory->fd) != 0) {
         enum es_status status = status_of_errno();

@@ -61,7 +61,8 @@ ES_MUST_USE enum es_status directory_check(const char *path, int *ret_fd, char w
 /*
  * Opens the data directory; for the broker ('is_writer') makes it if it is not
  * there, and locks it. A reader (esctl verify --data) is refused while a broker
- * has it. 'why' gets a sentence with the way out on failure.
+ * has it. 'why' gets a sentence with the way out on failure. Refused too (ES_E_PERMISSION):
+ * a part of the store that is a link, a pipe or another user's.
  *
  * ES_E_BUSY: somebody has it. ES_NOT_FOUND: not there, for a reader.
  * ES_E_PERMISSION, ES_E_IO, ES_E_TOO_LARGE (the path): as they say.

@@ -385,6 +385,31 @@ static bool is_new(const struct startup *startup, const struct startup_options *
             !data_directory_has(directory, "log") && !data_directory_has(directory, "rocksdb"));
 }
 
+/*
+ * The mark of a creation means that nothing was ever acknowledged, and all there is may go.
+ * A store that has been started is none of these, however the mark came there.
+ */
+static enum es_status check_creation(const struct startup *startup, char why[DATA_WHY_BYTES])
+{
+    const struct data_directory *directory = &startup->directory;
+    struct anchor_state state = {.start_number = 0};
+    struct anchor *anchor = NULL;
+
+    if (!data_directory_has(directory, DATA_CREATING_NAME) ||
+        !data_directory_has(directory, DATA_ANCHOR_NAME) ||
+        anchor_open(directory->disk, DATA_ANCHOR_NAME, DISK_READ_ONLY, &state, &anchor) != ES_OK) {
+        return ES_OK;
+    }
+    anchor_free(anchor);
+    return state.start_number == 0
+               ? ES_OK
+               : startup_explain(why, ES_E_CORRUPT,
+                                 "the mark %s/" DATA_CREATING_NAME " says that no store was ever "
+                                 "finished there, but there is one that was started %" PRIu64
+                                 " times: remove the mark to keep it; nothing was changed",
+                                 directory->path, state.start_number);
+}
+
 enum es_status startup_open(const struct startup_options *options, struct counters *counters,
                             struct startup *ret_startup, char why[DATA_WHY_BYTES])
 {
@@ -414,7 +439,10 @@ enum es_status startup_open(const struct startup_options *options, struct counte
                                  "directory for --store memory",
                                  options->data_path);
     } else if (is_new(startup, options)) {
-        status = create(startup, options, why);
+        status = check_creation(startup, why);
+        if (status == ES_OK) {
+            status = create(startup, options, why);
+        }
         if (status == ES_OK) {
             status = heads_new(startup->store, counters, HEADS_CACHED_MAX, &startup->heads);
         }

@@ -91,7 +91,32 @@ class Planted(unittest.TestCase):
         self.refused(lambda root: root / "data" / "rocksdb", a_link, a_pipe)
 
     def test_the_lock_must_be_a_file_and_no_link(self):
-        self.refused(lambda root: root / "data" / "lock", a_link, a_dangling_link)
+        self.refused(lambda root: root / "data" / "lock", a_link, a_dangling_link, a_pipe,
+                     of_another_owner)
+
+    def test_the_files_of_rocksdb_must_be_the_owners_own_files(self):
+        for name in ("CURRENT", "MANIFEST-*", "OPTIONS-*", "*.sst"):
+            self.refused(lambda root, name=name: next((root / "data" / "rocksdb").glob(name)),
+                         a_link, a_pipe, of_another_owner)
+        self.refused(lambda root: root / "data" / "rocksdb-logs", a_link, a_pipe)
+
+    def test_a_mark_must_be_a_file_and_no_link(self):
+        for name in ("creating", "recovering", "backup"):
+            mark = self.root / "data" / name
+            for make in (os.mkfifo, lambda path: path.symlink_to(self.root / "made-by-mistake")):
+                make(mark)
+                self.assertNotEqual(self.plant(mark, lambda path, aside: None), 0)
+                mark.unlink()
+
+    def test_a_mark_of_creation_does_not_cost_a_store_that_was_in_use(self):
+        mark = self.root / "data" / "creating"
+        mark.touch(mode=0o600)
+        self.assertEqual(self.plant(mark, lambda path, aside: None), 65)
+        mark.unlink()
+        broker = Broker(self.root)
+        self.assertTrue(broker.wait_ready(), broker.said())
+        self.assertIn('"position":1,', ctl(broker, ["--json", "head"]).stdout)
+        self.assertEqual(broker.stop(), 0)
 
     def test_what_is_in_place_of_a_socket_is_refused_and_kept(self):
         for name in ("control.sock", "requests.sock", "events.sock"):
