@@ -282,6 +282,9 @@ static enum es_status claim(struct attaching *attaching, const struct es_attach_
     } else if (status == ES_E_PERMISSION) {
         snprintf(attaching->message, sizeof attaching->message,
                  "the producer's name is another user's");
+    } else if (status == ES_E_CORRUPT) {
+        snprintf(attaching->message, sizeof attaching->message,
+                 "what is stored of the producer's name is damaged: see `esctl verify`");
     }
     attaching->last_number = errand.last_number;
     return status;

@@ -23,6 +23,10 @@ enum es_status producer_rules_judge_owner(struct heads *heads, const struct inco
     const struct producer_state *state = NULL;
     enum es_status status = heads_producer(heads, incoming->producer, &verdict->entry);
 
+    if (status == ES_E_CORRUPT) {
+        refuse(verdict, ES_E_CORRUPT, ES_REASON_DAMAGE);
+        return ES_OK;
+    }
     if (status != ES_OK) {
         return status;
     }

@@ -100,6 +100,9 @@ enum es_status request_producer(struct request_worker *worker, const struct es_r
     struct es_producer_reply reply = {.found = false};
     enum es_status status = inbox_run(worker->config->inbox, &errand);
 
+    if (status == ES_E_CORRUPT) {
+        return request_say(worker, status, "the producer's entry cannot be read");
+    }
     if (status != ES_OK) {
         return request_say(worker, status, "the broker is stopping, or too busy: ask again");
     }

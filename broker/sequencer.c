@@ -9,6 +9,7 @@
 #include "broker/snapshot_rules.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
+#include "shm/codec/stream_key.h"
 #include "shm/codec/transaction.h"
 
 struct sequencer {
@@ -146,9 +147,13 @@ static enum es_status add_append(struct sequencer *sequencer, struct batch *batc
                                  struct es_lane_result *result)
 {
     struct cache_entry *entry = NULL;
+    struct cache_entry *category = NULL;
     enum es_reason reason = ES_REASON_NONE;
     enum es_status status = heads_stream(sequencer->heads, append->stream, &entry);
 
+    if (status == ES_OK && stream_state(entry)->run_batch == 0) { /* else it was readable */
+        status = heads_category(sequencer->heads, es_stream_category(append->stream), &category);
+    }
     if (status != ES_OK) {
         return status;
     }
@@ -286,6 +291,10 @@ static enum es_status add_operations(struct sequencer *sequencer, struct batch *
             break;
         } else {
             status = add_operation(sequencer, batch, reader, &operation, verdict, result);
+        }
+        if (status == ES_E_CORRUPT) { /* damage where it leads costs no other its service */
+            refuse(verdict, ES_REJECTED, ES_REASON_DAMAGE);
+            status = ES_OK;
         }
         if (status != ES_OK) {
             return status;

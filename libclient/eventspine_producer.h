@@ -210,7 +210,7 @@ ES_API size_t es_producer_payload_bytes_max(const struct es_producer *producer);
  * was broken. ES_NO_SPACE, ES_NOT_SERVING, ES_PREVIOUS_FAILED, ES_FENCED: not
  * stored. ES_FULL: too much in flight, nothing was sent.
  * ES_TIMEOUT: (named) an earlier one is still unknown; nothing was sent.
- * ES_E_CORRUPT: (named) the number was stored before, and its receipt is damaged.
+ * ES_E_CORRUPT: (named) what the store holds of the number is damaged: it may be stored.
  * ES_E_TOO_LARGE: it can never fit; nothing was sent.
  * ES_E_UNKNOWN: the deadline passed, the wait was interrupted, or the broker's
  * memory is gone, after it was sent: it may be stored, now or later. Look before

@@ -29,8 +29,8 @@ uint64_t es_flights_begin(struct es_producer *producer)
 }
 
 /* Results lie in memory that other processes of this user can write: a status
- * that no broker would give means nothing certain. Damage it tells of a number whose
- * first receipt cannot be read. */
+ * that no broker would give means nothing certain. Damage it tells where
+ * what it holds of a name or a number cannot be read. */
 static enum es_status status_of(const struct es_lane_result *result)
 {
     bool is_known = (result->status >= ES_OK && result->status <= ES_FENCED) ||
@@ -251,8 +251,9 @@ enum es_status es_producer_settle(struct es_producer *producer, uint64_t ticket,
         explain_unknown(producer, waited);
     } else if (outcome.status == ES_E_CORRUPT) {
         (void)es_fail(producer->connection, ES_E_CORRUPT,
-                      "number %" PRIu64 " of %s is stored, and its receipt cannot be read: the "
-                      "store is damaged there (esctl verify)",
+                      "what the store holds of number %" PRIu64
+                      " of %s cannot be read: it is damaged "
+                      "there (esctl verify)",
                       outcome.number, producer->name);
     } else if (outcome.status > ES_OK) {
         (void)es_fail(producer->connection, outcome.status, "%s",

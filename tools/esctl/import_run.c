@@ -96,7 +96,7 @@ static void note_refusal(struct import_run *run, uint64_t line_number,
                        run->name, outcome->number);
     } else if (outcome->status == ES_E_CORRUPT) {
         import_run_fail(run, line_number, ES_E_IO,
-                        "it is stored, and its receipt cannot be read: the store is damaged there");
+                        "what is stored of it cannot be read: the store is damaged there");
         return;
     } else if (outcome->status == ES_CONFLICT) {
         (void)snprintf(text, sizeof text, "%s; the stream is at sequence %" PRIu64,

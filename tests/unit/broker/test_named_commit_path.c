@@ -494,6 +494,32 @@ static void a_question_comes_after_all_that_was_published(void **state)
     parts_detach(&owner);
 }
 
+/* What is damaged is told to who wants it, and stops nobody else. */
+static void a_damaged_name_is_an_answer_to_claims_and_questions(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct store_batch *writes = NULL;
+    struct parts_producer owner;
+    struct parts_claim asking;
+    uint64_t last_number = 0;
+    struct es_key key;
+
+    es_key_producer(es_text_of("damaged"), &key);
+    assert_int_equal(store_batch_new(&writes), ES_OK);
+    assert_int_equal(store_batch_put(writes, STORE_PRODUCERS,
+                                     (struct store_slice){key.bytes, key.size},
+                                     (struct store_slice){(const uint8_t *)"x", 1}),
+                     ES_OK);
+    assert_int_equal(store_apply(parts->startup.store, writes, STORE_APPLY_LIVE), ES_OK);
+    store_batch_free(writes);
+    assert_int_equal(parts_claim(parts, &owner, "damaged", true, &last_number), ES_E_CORRUPT);
+    parts_claim_begin(parts, &asking, NULL, "damaged", false);
+    assert_int_equal(parts_claim_end(&asking), ES_E_CORRUPT);
+    claim(parts, &owner, false);
+    assert_int_equal(send(parts, &owner, 1).status, ES_OK);
+    parts_detach(&owner);
+}
+
 /* Who stops the broker leaves nobody waiting for a claim that is not made. */
 static void a_claim_that_the_end_overtakes_is_not_serving(void **state)
 {
@@ -533,6 +559,7 @@ int main(void)
         TEST(a_recovered_owner_keeps_the_name),
         TEST(a_recovered_owner_that_never_wrote_keeps_the_name_too),
         TEST(a_question_comes_after_all_that_was_published),
+        TEST(a_damaged_name_is_an_answer_to_claims_and_questions),
         TEST(a_claim_that_the_end_overtakes_is_not_serving),
 #undef TEST
     };
