@@ -8,6 +8,7 @@
 #include "broker/apply.h"
 #include "broker/epochs.h"
 #include "broker/process.h"
+#include "broker/settle.h"
 #include "broker/startup_check.h"
 #include "shm/codec/hash.h"
 #include "shm/codec/store_key.h"
@@ -450,8 +451,11 @@ enum es_status startup_open(const struct startup_options *options, struct counte
             status = replay(startup, why);
         }
     } else {
-        status = startup_check(&startup->directory, options, startup->boot_id, counters,
-                               &startup->remains, &finding, why);
+        status = settle(&startup->directory, why);
+        if (status == ES_OK) {
+            status = startup_check(&startup->directory, options, startup->boot_id, counters,
+                                   &startup->remains, &finding, why);
+        }
         ES_PROBE(start_checked);
         if (status == ES_OK) {
             status = open_for_writing(startup, options, &finding, counters, why);

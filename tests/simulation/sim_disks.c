@@ -214,6 +214,15 @@ enum es_status __wrap_data_directory_open(const char *path, bool is_writer,
     return ES_OK;
 }
 
+/* A start has to be sound without it: what was not synced stays so here. */
+enum es_status __wrap_settle(const struct data_directory *directory, char *why);
+enum es_status __wrap_settle(const struct data_directory *directory, char *why)
+{
+    (void)directory;
+    (void)why;
+    return ES_OK;
+}
+
 void __wrap_data_directory_close(struct data_directory *directory);
 void __wrap_data_directory_close(struct data_directory *directory)
 {
