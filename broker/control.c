@@ -282,6 +282,9 @@ static enum es_status claim(struct attaching *attaching, const struct es_attach_
     } else if (status == ES_E_PERMISSION) {
         snprintf(attaching->message, sizeof attaching->message,
                  "the producer's name is another user's");
+    } else if (status == ES_NO_SPACE && attaching->status == ES_OK) { /* no lane was tried */
+        snprintf(attaching->message, sizeof attaching->message,
+                 "the disk is below its reserve: names are given again when there is room");
     } else if (status == ES_E_CORRUPT) {
         snprintf(attaching->message, sizeof attaching->message,
                  "what is stored of the producer's name is damaged: see `esctl verify`");

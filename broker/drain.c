@@ -144,6 +144,8 @@ static void begin_claim(struct drain *drain, const struct producer_state *state)
         answer_errand(drain, ES_E_PERMISSION);
     } else if (errand->owner_lives && !errand->take_over) {
         answer_errand(drain, ES_E_BUSY);
+    } else if (sequencer_has_no_space(drain->config.sequencer)) {
+        answer_errand(drain, ES_NO_SPACE); /* for a claim is written, however often it is made */
     } else {
         status = errand->make_lane(errand->context, &drain->waiting.claimant);
         if (status != ES_OK) {

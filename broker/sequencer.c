@@ -88,6 +88,11 @@ void sequencer_set_no_space(struct sequencer *sequencer, bool no_space)
     sequencer->no_space = no_space;
 }
 
+bool sequencer_has_no_space(const struct sequencer *sequencer)
+{
+    return sequencer->no_space;
+}
+
 /* A broken rule is REJECTED, an expectation that does not hold a CONFLICT. */
 static void refuse(struct verdict *verdict, enum es_status status, enum es_reason reason)
 {

@@ -46,6 +46,7 @@ void sequencer_free(struct sequencer *sequencer);
 
 /* While set, whatever adds to the store is refused with ES_NO_SPACE. */
 void sequencer_set_no_space(struct sequencer *sequencer, bool no_space);
+bool sequencer_has_no_space(const struct sequencer *sequencer);
 
 /*
  * Adds the transaction to 'batch', or its refusal: either way the batch gets

@@ -117,6 +117,7 @@ struct es_producer_options {
  * ES_E_BUSY: the name has a living owner, which es_connection_error() names; end it,
  * or take over.
  * ES_REGRESSED, ES_DIVERGED: the connection's receipt (es_connection_options).
+ * ES_NO_SPACE: shared memory is full, or (named) the disk is below its reserve.
  */
 ES_API ES_MUST_USE enum es_status es_producer_open(struct es_connection *connection,
                                                    const struct es_producer_options *options,

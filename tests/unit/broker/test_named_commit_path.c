@@ -494,6 +494,27 @@ static void a_question_comes_after_all_that_was_published(void **state)
     parts_detach(&owner);
 }
 
+/* A claim is written, and who attaches again and again would fill the reserve with them. */
+static void below_the_reserve_no_name_is_claimed_and_repeats_are_answered(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer owner;
+    struct parts_producer other;
+    uint64_t last_number = 0;
+
+    claim(parts, &owner, false);
+    assert_int_equal(send(parts, &owner, 1).status, ES_OK);
+    sequencer_set_no_space(parts->sequencer, true);
+    assert_int_equal(parts_claim(parts, &other, NAME, true, &last_number), ES_NO_SPACE);
+    assert_int_equal(send(parts, &owner, 1).status, ES_OK);
+    assert_int_equal(send(parts, &owner, 2).status, ES_NO_SPACE);
+    sequencer_set_no_space(parts->sequencer, false);
+    assert_int_equal(claim(parts, &other, true), 1);
+    assert_stored(parts, 1);
+    parts_detach(&owner);
+    parts_detach(&other);
+}
+
 /* What is damaged is told to who wants it, and stops nobody else. */
 static void a_damaged_name_is_an_answer_to_claims_and_questions(void **state)
 {
@@ -559,6 +580,7 @@ int main(void)
         TEST(a_recovered_owner_keeps_the_name),
         TEST(a_recovered_owner_that_never_wrote_keeps_the_name_too),
         TEST(a_question_comes_after_all_that_was_published),
+        TEST(below_the_reserve_no_name_is_claimed_and_repeats_are_answered),
         TEST(a_damaged_name_is_an_answer_to_claims_and_questions),
         TEST(a_claim_that_the_end_overtakes_is_not_serving),
 #undef TEST
