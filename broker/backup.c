@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker/epochs.h"
@@ -226,6 +227,23 @@ static enum es_status begin(int parent_fd, const char *partial, const char *name
     return status;
 }
 
+/* On the store's own disk a backup costs at least its log, and the reserve is not for it. */
+static enum es_status check_room(const struct backup *backup, int parent_fd,
+                                 char why[FILE_TREE_WHY_BYTES])
+{
+    const struct log_geometry *geometry = &log_origin(backup->config.log)->geometry;
+    struct stat there;
+    struct stat here;
+
+    if (fstat(parent_fd, &there) != 0 || fstat(backup->config.directory->fd, &here) != 0 ||
+        there.st_dev != here.st_dev) {
+        return ES_OK;
+    }
+    return file_tree_check_room(
+        parent_fd, backup->config.reserve_bytes + geometry->segment_bytes * geometry->segment_count,
+        why);
+}
+
 static enum es_status make(struct backup *backup, const char *path, struct cutting *cutting,
                            char why[FILE_TREE_WHY_BYTES])
 {
@@ -239,7 +257,10 @@ static enum es_status make(struct backup *backup, const char *path, struct cutti
         return status;
     }
     snprintf(partial, sizeof partial, "%.240s.partial", name);
-    status = begin(parent_fd, partial, name, &to_fd, why);
+    status = check_room(backup, parent_fd, why);
+    if (status == ES_OK) {
+        status = begin(parent_fd, partial, name, &to_fd, why);
+    }
     if (status != ES_OK) {
         close(parent_fd);
         return status;

@@ -29,6 +29,7 @@ struct backup_config {
     struct flusher *flusher;
     struct inbox *inbox;
     const struct committer *committer;
+    uint64_t reserve_bytes;    /* of the store's disk, which no backup takes */
     struct anchor_state state; /* what does not change while the broker runs */
 };
 

@@ -302,6 +302,7 @@ static enum es_status make_questions(struct broker *broker)
                                    .flusher = broker->flusher,
                                    .inbox = broker->inbox,
                                    .committer = broker->committer,
+                                   .reserve_bytes = broker->options->reserve_bytes,
                                    .state = startup->state};
     enum es_status status = ES_OK;
 

@@ -3,12 +3,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum {
@@ -245,7 +247,8 @@ enum es_status file_tree_copy(int from_fd, int to_fd, const struct file_tree_opt
 
 /* ---- the rest --------------------------------------------------------------------- */
 
-static enum es_status remove_below(int parent_fd, const char *name, int depth)
+/* 'last': a name that goes when nothing else is left; NULL: none. */
+static enum es_status remove_below(int parent_fd, const char *name, const char *last, int depth)
 {
     enum es_status status = ES_OK;
     const struct dirent *entry = NULL;
@@ -261,13 +264,18 @@ static enum es_status remove_below(int parent_fd, const char *name, int depth)
         return ES_E_IO;
     }
     while (status == ES_OK && (entry = readdir(listing)) != NULL) {
-        if (is_dots(entry->d_name) || unlinkat(fd, entry->d_name, 0) == 0) {
+        if (is_dots(entry->d_name) || (last != NULL && strcmp(entry->d_name, last) == 0) ||
+            unlinkat(fd, entry->d_name, 0) == 0) {
             continue;
         }
-        status = errno == EISDIR || errno == EPERM ? remove_below(fd, entry->d_name, depth + 1)
-                                                   : ES_E_IO;
+        status = errno == EISDIR || errno == EPERM
+                     ? remove_below(fd, entry->d_name, NULL, depth + 1)
+                     : ES_E_IO;
     }
     closedir(listing);
+    if (status == ES_OK && last != NULL && unlinkat(fd, last, 0) != 0 && errno != ENOENT) {
+        status = ES_E_IO;
+    }
     close(fd);
     if (status == ES_OK && unlinkat(parent_fd, name, AT_REMOVEDIR) != 0) {
         status = ES_E_IO;
@@ -277,7 +285,65 @@ static enum es_status remove_below(int parent_fd, const char *name, int depth)
 
 enum es_status file_tree_remove(int parent_fd, const char *name)
 {
-    return remove_below(parent_fd, name, 0);
+    return remove_below(parent_fd, name, NULL, 0);
+}
+
+enum es_status file_tree_remove_marked(int parent_fd, const char *name, const char *mark)
+{
+    return remove_below(parent_fd, name, mark, 0);
+}
+
+static enum es_status add_bytes(int directory_fd, int depth, uint64_t *bytes)
+{
+    enum es_status status = depth > FILE_TREE_DEPTH_MAX ? ES_E_LIMIT : ES_OK;
+    const struct dirent *entry = NULL;
+    DIR *listing = status == ES_OK ? list(directory_fd) : NULL;
+
+    if (listing == NULL) {
+        return status == ES_OK ? status_of_errno() : status;
+    }
+    while (status == ES_OK && (entry = readdir(listing)) != NULL) {
+        struct stat about;
+        int below = -1;
+
+        if (is_dots(entry->d_name) ||
+            fstatat(directory_fd, entry->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0) {
+            continue;
+        }
+        if (S_ISREG(about.st_mode)) {
+            *bytes += (uint64_t)about.st_size;
+        } else if (S_ISDIR(about.st_mode)) {
+            below = open_directory(directory_fd, entry->d_name);
+            status = below < 0 ? status_of_errno() : add_bytes(below, depth + 1, bytes);
+        }
+        if (below >= 0) {
+            close(below);
+        }
+    }
+    closedir(listing);
+    return status;
+}
+
+enum es_status file_tree_bytes(int directory_fd, uint64_t *ret_bytes)
+{
+    *ret_bytes = 0;
+    return add_bytes(directory_fd, 0, ret_bytes);
+}
+
+enum es_status file_tree_check_room(int directory_fd, uint64_t bytes, char why[FILE_TREE_WHY_BYTES])
+{
+    struct statvfs about;
+    uint64_t free_bytes = 0;
+
+    if (fstatvfs(directory_fd, &about) != 0) {
+        return explain(why, ES_E_IO, "cannot ask how much is free: %s", strerror(errno));
+    }
+    free_bytes = (uint64_t)about.f_bavail * about.f_frsize;
+    return free_bytes >= bytes ? ES_OK
+                               : explain(why, ES_NO_SPACE,
+                                         "there is not enough room: %" PRIu64
+                                         " bytes are free, and %" PRIu64 " are needed",
+                                         free_bytes, bytes);
 }
 
 enum es_status file_tree_write(int directory_fd, const char *name, const char *text)

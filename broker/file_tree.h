@@ -40,9 +40,23 @@ ES_MUST_USE enum es_status file_tree_copy(int from_fd, int to_fd,
 
 /*
  * Removes a directory with what is in it. ES_OK too if there is none. ES_E_IO: errno
- * tells; the rest stays.
+ * tells; the rest stays. file_tree_remove_marked() removes the file 'mark' in it last,
+ * so that what is left of a removal that was cut short can still be told by it.
  */
 ES_MUST_USE enum es_status file_tree_remove(int parent_fd, const char *name);
+ES_MUST_USE enum es_status file_tree_remove_marked(int parent_fd, const char *name,
+                                                   const char *mark);
+
+/* The bytes of all files in the directory and below it. ES_E_IO, ES_E_LIMIT (too deep). */
+ES_MUST_USE enum es_status file_tree_bytes(int directory_fd, uint64_t *ret_bytes);
+
+/*
+ * ES_NO_SPACE: on the filesystem of 'directory_fd' less than 'bytes' are free, and 'why'
+ * says how much is wanted. Asked before RocksDB writes, which ends the process where
+ * there is no room.
+ */
+ES_MUST_USE enum es_status file_tree_check_room(int directory_fd, uint64_t bytes,
+                                                char why[FILE_TREE_WHY_BYTES]);
 
 /* Makes a new directory of ours (0700) and opens it. ES_E_EXISTS: the name is taken. */
 ES_MUST_USE enum es_status file_tree_make(int parent_fd, const char *name, int *ret_fd);

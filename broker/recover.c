@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/file_tree.h"
 #include "broker/process.h"
 #include "broker/recover_state.h"
 #include "shm/codec/head_record.h"
@@ -145,6 +146,9 @@ static enum es_status go(struct data_directory *directory, const struct recover_
     recover_target_free(target);
     store_free(pending);
     recover_source_close(&source);
+    if (makes && status != ES_OK) {
+        (void)!file_tree_remove(directory->fd, RECOVERED_NAME); /* it takes room, and is no use */
+    }
     return status;
 }
 

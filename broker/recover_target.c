@@ -24,11 +24,36 @@
 
 enum {
     FLUSH_BYTES = 32 * 1024 * 1024, /* kept in memory tables at most */
+    ROOM_BYTES = 4 * 1024 * 1024,   /* beside what is counted */
     KEYS_PER_COMMIT = 512,
     KEY_OPERATION_BYTES = 2 * (ES_NAME_SIZE_MAX + ES_KEY_TEXT_MAX) + 256
 };
 
 #define VERIFY_SLICE_NS UINT64_C(100000000)
+
+/*
+ * The new store is as large as the old one, at most: RocksDB's files, what the log may
+ * have beyond them, and a log. RocksDB ends the process where it finds no room.
+ */
+static enum es_status check_room(const struct data_directory *directory,
+                                 const struct log_geometry *geometry, char why[DATA_WHY_BYTES])
+{
+    const uint64_t log_bytes = geometry->segment_bytes * geometry->segment_count;
+    char tree_why[FILE_TREE_WHY_BYTES] = "";
+    uint64_t bytes = 0;
+    int fd = openat(directory->fd, "rocksdb", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    enum es_status status = fd < 0 ? ES_OK : file_tree_bytes(fd, &bytes);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (status == ES_OK) {
+        status = file_tree_check_room(directory->fd, bytes + 2 * log_bytes + ROOM_BYTES, tree_why);
+    }
+    return status == ES_OK ? status
+                           : startup_explain(why, status, "%s: %s: make room; nothing was changed",
+                                             directory->path, tree_why);
+}
 
 enum es_status recover_target_new(struct recover_source *source, struct recover_target **ret_target,
                                   char why[DATA_WHY_BYTES])
@@ -56,6 +81,11 @@ enum es_status recover_target_new(struct recover_source *source, struct recover_
     snprintf(logs, sizeof logs, "%s/" RECOVERED_NAME "/rocksdb-logs", directory->path);
     status = file_tree_remove(directory->fd, RECOVERED_NAME);
     if (status == ES_OK) {
+        status = check_room(directory, &source->geometry, why);
+        if (status != ES_OK) {
+            recover_target_free(target);
+            return status;
+        }
         status = file_tree_make(directory->fd, RECOVERED_NAME, &target->fd);
     }
     if (status == ES_OK) {

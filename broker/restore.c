@@ -13,6 +13,10 @@
 #define RESTORING_NAME "restoring" /* the mark */
 #define RESTORING_SUFFIX ".restoring"
 
+enum {
+    RESTORE_ROOM_BYTES = 4 * 1024 * 1024 /* what the first start writes, beside the copy */
+};
+
 static bool has(int parent_fd, const char *directory, const char *name)
 {
     int fd = openat(parent_fd, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -23,6 +27,12 @@ static bool has(int parent_fd, const char *directory, const char *name)
         close(fd);
     }
     return found;
+}
+
+/* One that was cut short before it had left its mark; nobody misses it. */
+static bool remove_empty(int parent_fd, const char *directory)
+{
+    return unlinkat(parent_fd, directory, AT_REMOVEDIR) == 0;
 }
 
 static bool exists(int parent_fd, const char *name)
@@ -60,7 +70,7 @@ static enum es_status make_way(struct restore *restore, const char *name, const 
                                "%s exists: name a directory that does not, or move it away",
                                data_path);
     }
-    if (!exists(restore->parent_fd, beside)) {
+    if (!exists(restore->parent_fd, beside) || remove_empty(restore->parent_fd, beside)) {
         return ES_OK;
     }
     if (!has(restore->parent_fd, beside, RESTORING_NAME)) {
@@ -69,7 +79,7 @@ static enum es_status make_way(struct restore *restore, const char *name, const 
                                "move it away",
                                restore->temporary);
     }
-    if (file_tree_remove(restore->parent_fd, beside) != ES_OK) {
+    if (file_tree_remove_marked(restore->parent_fd, beside, RESTORING_NAME) != ES_OK) {
         return startup_explain(why, ES_E_IO,
                                "cannot remove %s, left by a restore that was cut "
                                "short: %s",
@@ -82,9 +92,19 @@ static enum es_status copy(struct restore *restore, const char *beside,
                            const struct file_tree_options *options, char why[DATA_WHY_BYTES])
 {
     char tree_why[FILE_TREE_WHY_BYTES] = "";
+    uint64_t bytes = 0;
     int fd = -1;
-    enum es_status status = file_tree_make(restore->parent_fd, beside, &fd);
+    enum es_status status = file_tree_bytes(restore->from.fd, &bytes);
 
+    if (status == ES_OK) {
+        status = file_tree_check_room(restore->parent_fd, bytes + RESTORE_ROOM_BYTES, tree_why);
+    }
+    if (status == ES_NO_SPACE) {
+        return startup_explain(why, status, "%s: %s", restore->temporary, tree_why);
+    }
+    if (status == ES_OK) {
+        status = file_tree_make(restore->parent_fd, beside, &fd);
+    }
     if (status == ES_OK) {
         status = file_tree_write(fd, RESTORING_NAME, "esctl restore: not yet a store\n");
     }
