@@ -318,6 +318,13 @@ static enum es_status use_ticket(struct drain *drain, struct batch *batch, struc
     return ES_OK;
 }
 
+/* It waits for this batch, or is likely to wait for the next. */
+static bool is_active(const struct drain *drain, const struct lane_ring *ring)
+{
+    return (ring->active_ns != 0 && drain->now_ns - ring->active_ns < SHARED_FOR_NS) ||
+           ring->has_ticket || es_ring_has_ticket(&ring->reader);
+}
+
 /* Several users publish lately: then none of them may fill a batch, for the others wait
  * for all of it. */
 static bool is_shared(const struct drain *drain)
@@ -327,8 +334,7 @@ static bool is_shared(const struct drain *drain)
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
         const struct lane_ring *ring = lanes_ring(drain->config.lanes, i);
 
-        active_count +=
-            ring != NULL && ring->active_ns != 0 && drain->now_ns - ring->active_ns < SHARED_FOR_NS;
+        active_count += ring != NULL && is_active(drain, ring);
     }
     return active_count > 1;
 }
@@ -339,10 +345,12 @@ static enum es_status drain_ring(struct drain *drain, struct batch *batch, struc
     /* One lap at most: a flood of stale tickets must not keep the batch waiting. */
     uint32_t ticket_count_max = shares ? SHARE_TICKETS_MAX : ring->reader.ring.slot_count;
     uint32_t answers_before = batch->answer_count;
+    uint32_t bytes_before = batch->bytes;
     enum es_status status = ES_OK;
 
     for (uint32_t taken = 0; status == ES_OK && taken <= ticket_count_max; taken++) {
-        if (shares && batch->answer_count - answers_before >= SHARE_RECORDS_MAX) {
+        if (shares && (batch->answer_count - answers_before >= SHARE_RECORDS_MAX ||
+                       batch->bytes - bytes_before >= batch->bytes_max / SHARES_OF_BYTES)) {
             break;
         }
         if (!ring->has_ticket) {
@@ -412,6 +420,28 @@ static enum es_status sweep(struct drain *drain, struct batch *batch, int64_t no
     return status;
 }
 
+/* In turn: the next batch begins behind the ring that found no room any more. */
+static enum es_status drain_rings(struct drain *drain, struct batch *batch)
+{
+    uint32_t first = drain->ring_next;
+    enum es_status status = ES_OK;
+
+    drain->ring_next = (first + 1) % ES_RING_COUNT_MAX;
+    for (uint32_t i = 0; status == ES_OK && i < ES_RING_COUNT_MAX; i++) {
+        uint32_t index = (first + i) % ES_RING_COUNT_MAX;
+        struct lane_ring *ring = lanes_ring(drain->config.lanes, index);
+
+        if (ring != NULL) {
+            status = drain_ring(drain, batch, ring);
+            status = status == ES_EMPTY ? ES_OK : status;
+        }
+        if (status == ES_FULL) {
+            drain->ring_next = (index + 1) % ES_RING_COUNT_MAX;
+        }
+    }
+    return status;
+}
+
 enum es_status drain_fill(struct drain *drain, struct batch *batch, int64_t now_ns,
                           bool *ret_is_full)
 {
@@ -425,16 +455,12 @@ enum es_status drain_fill(struct drain *drain, struct batch *batch, int64_t now_
     if (status == ES_OK) {
         status = take_requests(drain, batch);
     }
-    for (uint32_t i = 0; status == ES_OK && i < ES_RING_COUNT_MAX; i++) {
-        struct lane_ring *ring =
-            lanes_ring(drain->config.lanes, (drain->ring_next + i) % ES_RING_COUNT_MAX);
-
-        if (ring != NULL) {
-            status = drain_ring(drain, batch, ring);
-            status = status == ES_EMPTY ? ES_OK : status;
-        }
+    if (status == ES_OK && now_ns - drain->swept_ns >= SWEEP_LATE_NS) {
+        status = sweep(drain, batch, now_ns); /* full batches have kept it from its turn */
     }
-    drain->ring_next = (drain->ring_next + 1) % ES_RING_COUNT_MAX;
+    if (status == ES_OK) {
+        status = drain_rings(drain, batch);
+    }
     if (status == ES_OK) {
         status = sweep(drain, batch, now_ns);
     }

@@ -2,7 +2,8 @@
  * Fetches what waits to be stored and hands it to the sequencer, until the
  * batch is full or nothing waits: requests from the inbox, then records from the
  * lanes in the order of the rings' tickets, then, each SWEEP_INTERVAL_NS, what
- * was published without a ticket. What has to do with a producer's name waits until
+ * was published without a ticket; where full batches leave no room for that, it comes
+ * first after SWEEP_LATE_NS. What has to do with a producer's name waits until
  * everything that the lane which owns the name had published lies in batches before
  * it (inbox.h, errand). Records are copied out of shared memory and
  * only the copies are looked at (shm/lane_reader.h).

@@ -25,13 +25,15 @@
 #define MESSAGE_BYTES_MAX (64u << 10) /* one published message, at least one event */
 #define PUBLISHER_QUEUE_BYTES_MAX (16u << 20)
 
-/* A user is reckoned with so long after a ticket of it; where there are several such users,
- * a batch takes so much of each. */
+/* A user is reckoned with while a ticket of it waits and so long after one; where there are
+ * several such users, a batch takes so much of each. */
 #define SHARED_FOR_NS 100000000
 #define SHARE_RECORDS_MAX 64u
 #define SHARE_TICKETS_MAX 1024u
+#define SHARES_OF_BYTES 4u /* and of its bytes one in so many, and a record */
 
 #define SWEEP_INTERVAL_NS 10000000u /* a lane published but without ticket for so long is swept */
+#define SWEEP_LATE_NS 100000000     /* a sweep that has waited so long goes before the rings */
 #define SCRIBE_EVENTS_MIN 8u /* batches of fewer events are written by the commit thread itself */
 #define COMMIT_SPIN_NS 50000 /* the commit thread looks so long before it sleeps */
 #define HOUSEKEEPING_INTERVAL_NS 50000000 /* closed lanes, free space */

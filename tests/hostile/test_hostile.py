@@ -57,7 +57,7 @@ def become(uid):
 class World:
     """The broker, and everybody who talks to it."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, lane_bytes=65536):
         self.random = random.Random(seed)
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="es-hostile-"))
         os.chmod(self.root, 0o755)
@@ -67,8 +67,8 @@ class World:
         group = ["--group", GROUP] if os.geteuid() == 0 else []
         self.broker = subprocess.Popen(
             [str(BUILD / "bin" / "esbroker"), "--data", str(self.root / "data"), "--run",
-             str(self.run), "--lane-bytes", "65536", "--reserve-bytes", "0", "--log-level", "error",
-             *group], stdout=subprocess.PIPE, stderr=self.errors, text=True)
+             str(self.run), "--lane-bytes", str(lane_bytes), "--reserve-bytes", "0", "--log-level",
+             "error", *group], stdout=subprocess.PIPE, stderr=self.errors, text=True)
         if not self.broker.stdout.readline().startswith("ready"):
             raise Broken("the broker did not start: " + self.said())
         self.hammers = {}

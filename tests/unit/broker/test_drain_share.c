@@ -47,7 +47,7 @@ static void collect_all(struct parts_producer *producer)
     }
 }
 
-static struct lane_ring *ring_of_another_user(struct commit_parts *parts)
+static struct lane_ring *ring_of_another_user(struct commit_parts *parts, uint32_t *ret_lane_index)
 {
     struct lanes_attachment attachment;
 
@@ -58,6 +58,7 @@ static struct lane_ring *ring_of_another_user(struct commit_parts *parts)
     close(attachment.control_fd);
     close(attachment.ring_fd);
     close(attachment.lane_fd);
+    *ret_lane_index = attachment.lane_index;
     return lanes_ring(parts->lanes, attachment.ring_index);
 }
 
@@ -65,9 +66,10 @@ static void alone_a_user_fills_the_batch(void **state)
 {
     struct commit_parts *parts = *state;
     struct parts_producer producer;
+    uint32_t lane_index = 0;
 
     parts_attach(parts, &producer);
-    (void)ring_of_another_user(parts); /* which is silent */
+    (void)ring_of_another_user(parts, &lane_index); /* which is silent */
     publish_all(&producer);
     assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
     assert_int_equal(parts->batch->answer_count, RECORDS);
@@ -79,7 +81,8 @@ static void alone_a_user_fills_the_batch(void **state)
 static void beside_another_a_user_gets_its_share_of_each_batch(void **state)
 {
     struct commit_parts *parts = *state;
-    struct lane_ring *other = ring_of_another_user(parts);
+    uint32_t lane_index = 0;
+    struct lane_ring *other = ring_of_another_user(parts, &lane_index);
     struct parts_producer producer;
     int64_t now_ns = NOW_NS;
 
@@ -103,12 +106,88 @@ static void beside_another_a_user_gets_its_share_of_each_batch(void **state)
     parts_detach(&producer);
 }
 
+/* Who was silent and has a ticket now is reckoned with before anybody has come to it. */
+static void a_first_ticket_gets_its_share_at_once(void **state)
+{
+    struct commit_parts *parts = *state;
+    uint32_t lane_index = 0;
+    struct parts_producer producer;
+    struct lane_ring *other = NULL;
+
+    parts_attach(parts, &producer);
+    other = ring_of_another_user(parts, &lane_index);
+    publish_all(&producer);
+    assert_int_equal(es_ring_place(&other->reader.ring, lane_index, 1), ES_OK);
+    assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
+    assert_in_range(parts->batch->answer_count, 1, SHARE_RECORDS_MAX);
+    assert_false(es_ring_has_ticket(&other->reader));
+    assert_int_equal(commit_parts_round(parts, NOW_NS + 2 * SHARED_FOR_NS), ES_OK);
+    collect_all(&producer);
+    parts_detach(&producer);
+}
+
+/* Large records fill a batch long before so many of them are in it. */
+static void a_share_is_one_of_bytes_too(void **state)
+{
+    struct commit_parts *parts = *state;
+    uint32_t bytes_max = parts->batch->bytes_max;
+    uint32_t lane_index = 0;
+    struct lane_ring *other = ring_of_another_user(parts, &lane_index);
+    struct parts_producer producer;
+
+    parts_attach(parts, &producer);
+    publish_all(&producer);
+    parts->batch->bytes_max = bytes_max / 8; /* as if each record were so much larger */
+    other->active_ns = NOW_NS;
+    assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
+    assert_in_range(parts->batch->bytes, parts->batch->bytes_max / SHARES_OF_BYTES,
+                    parts->batch->bytes_max / 2);
+    parts->batch->bytes_max = bytes_max;
+    assert_int_equal(commit_parts_round(parts, NOW_NS + SHARED_FOR_NS), ES_OK);
+    collect_all(&producer);
+    parts_detach(&producer);
+}
+
+/* One whose ticket is lost, beside another of its user who fills every batch. */
+static void full_batches_do_not_put_off_the_sweep(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer flood;
+    struct parts_producer lost;
+    struct es_lane_result result;
+    int64_t now_ns = NOW_NS;
+    int rounds = 0;
+
+    parts_attach(parts, &flood);
+    parts_attach(parts, &lost);
+    assert_int_equal(commit_parts_round(parts, now_ns), ES_OK);
+    assert_int_equal(parts_publish(&lost, "a:b:L0:c:M2", PARTS_ANY, 1, false), ES_OK);
+    parts->answers_max = 8;
+    while (es_lane_collect(&lost.writer, &result) != ES_OK) {
+        while (es_lane_collect(&flood.writer, &result) == ES_OK) {
+        }
+        for (uint64_t i = 0; i < 16; i++) { /* what does not fit waits; it is never empty */
+            (void)!parts_publish(&flood, "a:b:L0:c:M1", PARTS_ANY, i, true);
+        }
+        now_ns += SWEEP_INTERVAL_NS;
+        assert_int_equal(commit_parts_round(parts, now_ns), ES_OK);
+        assert_int_equal(parts->batch->answer_count, 8);
+        rounds++;
+        assert_true(rounds * (int64_t)SWEEP_INTERVAL_NS <= 3 * (int64_t)SWEEP_LATE_NS);
+    }
+    parts_detach(&flood);
+    parts_detach(&lost);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(alone_a_user_fills_the_batch, setup, teardown),
         cmocka_unit_test_setup_teardown(beside_another_a_user_gets_its_share_of_each_batch, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_first_ticket_gets_its_share_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_share_is_one_of_bytes_too, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_batches_do_not_put_off_the_sweep, setup, teardown),
     };
 
     es_hash_warm_up();
