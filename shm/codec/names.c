@@ -44,6 +44,20 @@ static uint32_t character_read(const uint8_t *at, uint32_t left, uint32_t *ret_c
     return size;
 }
 
+/* Whether of eight bytes each is printable ASCII and no colon: nothing is to be noted of them. */
+static bool are_plain(const uint8_t *bytes)
+{
+    const uint64_t ones = 0x0101010101010101U;
+    uint64_t word = 0;
+
+    memcpy(&word, bytes, sizeof word);
+    const uint64_t colon = word ^ (ones * ':');
+    const uint64_t last = word ^ (ones * 0x7F);
+    /* Each term has the top bit of a byte that is high, below 0x20, a colon, 0x7F; a borrow can
+     * set more above it, and so only send plain bytes the long way. */
+    return ((word | (word - ones * 0x20) | (colon - ones) | (last - ones)) & (ones * 0x80)) == 0;
+}
+
 static struct text_facts text_scan(struct es_text text)
 {
     struct text_facts facts = {.is_utf8 = true};
@@ -51,6 +65,10 @@ static struct text_facts text_scan(struct es_text text)
     uint32_t offset = 0;
 
     while (offset < text.size) {
+        if (text.size - offset >= sizeof(uint64_t) && are_plain(bytes + offset)) {
+            offset += (uint32_t)sizeof(uint64_t);
+            continue;
+        }
         uint32_t code = bytes[offset];
 
         if (code < 0x80) {

@@ -359,7 +359,11 @@ static uint64_t skip_one(struct es_unpack *unpack)
 {
     struct head head = head_peek(unpack);
 
-    (void)head_take(unpack, head.type == ES_MSGPACK_NONE ? ES_MSGPACK_NIL : head.type);
+    if (head.type == ES_MSGPACK_NONE || head.size == 0) {
+        unpack->failed = true;
+        return 0;
+    }
+    unpack->at += head.size;
     switch (head.type) {
     case ES_MSGPACK_STR: {
         const uint8_t *body = body_take(unpack, head.number);

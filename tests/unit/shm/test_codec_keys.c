@@ -129,6 +129,29 @@ static void names_that_break_a_rule_are_refused_with_it(void **state)
     assert_int_equal(es_name_check(es_text_make("a\0b", 3)), ES_REASON_NAME_CONTROL);
 }
 
+/* Names are looked at eight bytes at a time. */
+static void every_byte_of_a_long_name_is_looked_at(void **state)
+{
+    (void)state;
+    for (uint32_t at = 1; at < 26; at++) {
+        for (int value = 0; value < 256; value++) {
+            char text[26];
+            enum es_reason reason = ES_REASON_NONE;
+
+            memset(text, value % 2 == 0 ? ' ' : '~', sizeof text);
+            text[at] = (char)value;
+            if (value >= 0x80) {
+                reason = ES_REASON_NAME_NOT_UTF8;
+            } else if (value == ':') {
+                reason = ES_REASON_NAME_COLON;
+            } else if (value < 0x20 || value == 0x7F) {
+                reason = ES_REASON_NAME_CONTROL;
+            }
+            assert_int_equal(es_name_check(es_text_make(text, sizeof text)), reason);
+        }
+    }
+}
+
 static void types_and_keys_have_their_own_rules(void **state)
 {
     static char long_key[ES_KEY_TEXT_MAX + 1];
@@ -417,6 +440,7 @@ int main(void)
         cmocka_unit_test(sequence_keys_sort_as_the_sequences_do),
         cmocka_unit_test(a_sequence_key_of_any_other_length_is_refused),
         cmocka_unit_test(names_that_break_a_rule_are_refused_with_it),
+        cmocka_unit_test(every_byte_of_a_long_name_is_looked_at),
         cmocka_unit_test(types_and_keys_have_their_own_rules),
         cmocka_unit_test(only_the_one_spelling_of_a_stream_is_accepted),
         cmocka_unit_test(a_broken_part_is_found_wherever_it_is),
