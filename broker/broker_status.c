@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "broker/limits.h"
+
 enum {
     LANE_TEXT_BYTES = 512,
     STATM_BYTES = 128,
@@ -92,6 +94,7 @@ uint32_t broker_status_pack(void *context, struct es_pack *pack)
 {
     const struct broker_status *status = context;
     struct picture *picture = calloc(1, sizeof *picture);
+    struct es_control_head head;
     uint32_t count = 0;
 
     count += pack_text(pack, "durability", status->syncs_commits ? "fsync" : "os");
@@ -103,11 +106,16 @@ uint32_t broker_status_pack(void *context, struct es_pack *pack)
         return count;
     }
     picture->status = status;
-    if (inbox_call(status->inbox, take_picture, picture) == ES_OK) {
+    if (inbox_call_within(status->inbox, take_picture, picture, STATUS_WAIT_NS) == ES_OK) {
         count += pack_number(pack, "head_position", picture->end.position);
         count += pack_number(pack, "commit_number", picture->end.commit_number);
         count += pack_number(pack, "batch_number", picture->end.batch_number);
         count += pack_lanes(pack, picture);
+    } else if (lanes_head(status->lanes, &head) == ES_OK) {
+        count += pack_number(pack, "head_position", head.durable_position);
+        count += pack_number(pack, "commit_number", head.commit_number);
+        count += pack_number(pack, "batch_number", head.batch_number);
+        count += pack_text(pack, "commit_thread", "waits");
     }
     free(picture);
     return count;

@@ -3,7 +3,8 @@
  * and whose they are, memory. docs/counters.md explains each name.
  *
  * Threads. A request worker; what the commit thread owns is asked for by
- *          inbox_call().
+ *          inbox_call_within(): while that thread waits for the disk or for room in the
+ *          log, status has an answer all the same, without the lanes.
  */
 #ifndef BROKER_BROKER_STATUS_H
 #define BROKER_BROKER_STATUS_H

@@ -119,7 +119,11 @@ static enum es_status wait_for_answer(struct inbox *inbox, struct submission *su
 {
     int error = 0;
 
-    while ((submission->state == POSTED || submission->state == TAKEN) && error != ETIMEDOUT) {
+    while ((submission->state == POSTED && error != ETIMEDOUT) ||
+           (submission->state == TAKEN && (error != ETIMEDOUT || submission->call != NULL))) {
+        if (submission->state == TAKEN && submission->call != NULL) {
+            deadline = NULL; /* it reads and writes what is the caller's */
+        }
         error = deadline == NULL ? pthread_cond_wait(&inbox->answered, &inbox->lock)
                                  : pthread_cond_timedwait(&inbox->answered, &inbox->lock, deadline);
     }
@@ -182,7 +186,8 @@ enum es_status inbox_submit(struct inbox *inbox, const struct inbox_transaction 
     return post_and_wait(inbox, submission, &deadline, ret_result);
 }
 
-enum es_status inbox_call(struct inbox *inbox, void (*call)(void *context), void *context)
+static enum es_status call_until(struct inbox *inbox, void (*call)(void *context), void *context,
+                                 const struct timespec *deadline)
 {
     struct submission *submission = calloc(1, sizeof *submission);
 
@@ -191,7 +196,20 @@ enum es_status inbox_call(struct inbox *inbox, void (*call)(void *context), void
     }
     submission->call = call;
     submission->context = context;
-    return post_and_wait(inbox, submission, NULL, NULL);
+    return post_and_wait(inbox, submission, deadline, NULL);
+}
+
+enum es_status inbox_call(struct inbox *inbox, void (*call)(void *context), void *context)
+{
+    return call_until(inbox, call, context, NULL);
+}
+
+enum es_status inbox_call_within(struct inbox *inbox, void (*call)(void *context), void *context,
+                                 uint64_t timeout_ns)
+{
+    struct timespec deadline = deadline_after(timeout_ns);
+
+    return call_until(inbox, call, context, &deadline);
 }
 
 enum es_status inbox_run(struct inbox *inbox, struct errand *errand)

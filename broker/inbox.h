@@ -9,7 +9,7 @@
  * What it does not do: look into a transaction (sequencer.h), or know how the
  * commit thread sleeps: the 'wake' of inbox_new() does.
  *
- * Threads. inbox_submit, inbox_call, inbox_run: any but the commit thread. inbox_take,
+ * Threads. inbox_submit, inbox_call*, inbox_run: any but the commit thread. inbox_take,
  *          inbox_answer, inbox_refuse, inbox_close: the commit thread.
  */
 #ifndef BROKER_INBOX_H
@@ -94,6 +94,11 @@ ES_MUST_USE enum es_status inbox_submit(struct inbox *inbox,
  * deadline, until it has returned. ES_NOT_SERVING, ES_FULL: it was not run. */
 ES_MUST_USE enum es_status inbox_call(struct inbox *inbox, void (*call)(void *context),
                                       void *context);
+
+/* The same, but given up after 'timeout_ns', unless the commit thread has begun with it by
+ * then. ES_NOT_SERVING, ES_FULL: it was not run, and never will be. */
+ES_MUST_USE enum es_status inbox_call_within(struct inbox *inbox, void (*call)(void *context),
+                                             void *context, uint64_t timeout_ns);
 
 /*
  * Has the errand done and waits, without a deadline, until it is: its status.

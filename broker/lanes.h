@@ -7,7 +7,7 @@
  * What it does not do: speak over the control socket (control.h), fetch records
  * (drain.h), decide what is durable (committer.h).
  *
- * Threads. The commit thread alone; others come by inbox_call().
+ * Threads. The commit thread alone, but for lanes_head(); others come by inbox_call().
  */
 #ifndef BROKER_LANES_H
 #define BROKER_LANES_H
@@ -175,6 +175,9 @@ void lanes_fill_last(struct lanes *lanes, uint64_t batch_number, struct es_last 
 /* The control page says that the batch is durable: cursors, lanes, then the head. */
 void lanes_advance(struct lanes *lanes, const struct es_last *last,
                    const struct es_control_head *head);
+
+/* What the control page says: the newest durable batch. Any thread. ES_E_BUSY: it changes. */
+ES_MUST_USE enum es_status lanes_head(const struct lanes *lanes, struct es_control_head *ret_head);
 
 /* Frees the ring's slots that the batch has used up. */
 void lanes_free_slots(struct lanes *lanes, const struct es_last *last);

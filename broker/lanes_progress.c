@@ -89,6 +89,11 @@ void lanes_advance(struct lanes *lanes, const struct es_last *last,
     es_control_set_head(&lanes->control, head);
 }
 
+enum es_status lanes_head(const struct lanes *lanes, struct es_control_head *ret_head)
+{
+    return es_control_head(&lanes->control, ret_head);
+}
+
 void lanes_free_slots(struct lanes *lanes, const struct es_last *last)
 {
     for (uint32_t i = 0; i < last->ring_count; i++) {

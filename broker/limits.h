@@ -14,6 +14,8 @@
 #define CATEGORIES_CACHED_MAX 4096u /* categories whose last position is kept */
 #define PRODUCERS_CACHED_MAX 512u   /* named producers whose owner and last number are kept */
 
+#define STATUS_WAIT_NS 250000000 /* for the commit thread; then status says what it has */
+
 #define DESCRIPTORS_MIN 1024u /* open files; fewer would not even do for RocksDB */
 
 #define INBOX_WAITING_MAX 1024u /* requests and calls waiting for the commit thread */

@@ -44,9 +44,10 @@ def load(run, count):
 
 
 def is_full(run):
-    """The log has no room, and waits for the flush that does not come: nobody is answered."""
-    return subprocess.run([str(BUILD / "bin" / "esctl"), "--run", str(run), "status"], check=False,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 69
+    """The log has no room, and waits for the flush that does not come."""
+    status = subprocess.run([str(BUILD / "bin" / "esctl"), "--run", str(run), "status"],
+                            check=False, capture_output=True, text=True).stdout
+    return "commit_thread" in status
 
 
 def answers(book):
