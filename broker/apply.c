@@ -289,10 +289,15 @@ static enum es_status fill_revision(const struct batch *batch, struct store_batc
 
 enum es_status apply_fill(const struct batch *batch, struct store_batch *writes)
 {
+    store_batch_clear(writes);
+    return apply_add(batch, writes);
+}
+
+enum es_status apply_add(const struct batch *batch, struct store_batch *writes)
+{
     struct es_key key;
     enum es_status status = ES_OK;
 
-    store_batch_clear(writes);
     for (uint32_t i = 0; status == ES_OK && i < batch->run_count; i++) {
         status = fill_run(batch, i, writes);
     }

@@ -19,4 +19,7 @@
  */
 ES_MUST_USE enum es_status apply_fill(const struct batch *batch, struct store_batch *writes);
 
+/* The same, behind what 'writes' holds already: several batches may be applied as one. */
+ES_MUST_USE enum es_status apply_add(const struct batch *batch, struct store_batch *writes);
+
 #endif

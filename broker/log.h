@@ -126,6 +126,7 @@ struct log_record {
     uint64_t durable_batch; /* highest batch known to be synced when this was written */
     const uint8_t *body;    /* valid until the visitor returns */
     size_t body_bytes;
+    uint32_t body_crc32c; /* of the body, which it was found to have */
 };
 
 /* Anything but ES_OK ends the replay and is returned by it. */

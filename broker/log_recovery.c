@@ -198,6 +198,7 @@ static enum es_status visit_records(struct replay *replay, uint64_t segment_numb
         record.batch_number = header.batch_number;
         record.durable_batch = header.durable_batch;
         record.body_bytes = header.body_bytes;
+        record.body_crc32c = header.body_crc32c;
         status = replay->visit(replay->context, &record);
         if (status != ES_OK) {
             return status;

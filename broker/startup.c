@@ -171,6 +171,8 @@ struct replaying {
     struct startup *startup;
     struct batch *batch;
     struct store_batch *writes;
+    const struct startup_finding *checked; /* NULL: of a new store, whose log is empty */
+    uint32_t records_crc32c;
     const char *why;
 };
 
@@ -202,6 +204,23 @@ static void note_ahead(struct es_last *ahead, const struct es_last *last)
     }
 }
 
+/* Several batches as one. What is applied lives in memory until the log's last record is read. */
+static enum es_status apply_group(struct replaying *replaying)
+{
+    struct startup *startup = replaying->startup;
+    enum es_status status = store_batch_order(replaying->writes, epochs_random());
+
+    if (status == ES_OK && store_batch_count(replaying->writes) > 0) {
+        status = store_apply(startup->store, replaying->writes,
+                             replaying->checked == NULL ? STORE_APPLY_REPLAY : STORE_APPLY_CHECKED);
+    }
+    store_batch_clear(replaying->writes);
+    if (status == ES_OK) {
+        heads_set_applied(startup->heads, startup->end.batch_number);
+    }
+    return status;
+}
+
 static enum es_status replay_record(void *context, const struct log_record *record)
 {
     struct replaying *replaying = context;
@@ -211,15 +230,15 @@ static enum es_status replay_record(void *context, const struct log_record *reco
                                        record->body_bytes, &startup->end, &last, &replaying->why);
 
     if (status == ES_OK) {
-        status = apply_fill(replaying->batch, replaying->writes);
+        status = apply_add(replaying->batch, replaying->writes);
     }
-    if (status == ES_OK) {
-        status = store_apply(startup->store, replaying->writes, STORE_APPLY_REPLAY);
+    if (status == ES_OK && store_batch_bytes(replaying->writes) >= STARTUP_GROUP_BYTES) {
+        status = apply_group(replaying);
     }
     if (status != ES_OK) {
         return status;
     }
-    heads_set_applied(startup->heads, startup->end.batch_number);
+    replaying->records_crc32c = startup_note_record(replaying->records_crc32c, record);
     startup->replayed_batches++;
     ES_PROBE(start_record_replayed);
     if (startup->remains.is_usable && last.batch_number > startup->remains.head.batch_number) {
@@ -228,9 +247,28 @@ static enum es_status replay_record(void *context, const struct log_record *reco
     return ES_OK;
 }
 
-static enum es_status replay(struct startup *startup, char why[DATA_WHY_BYTES])
+/* The records that were applied are those that the check has seen: else its word is of others. */
+static enum es_status end_replay(struct replaying *replaying)
 {
-    struct replaying replaying = {.startup = startup};
+    const struct startup_finding *checked = replaying->checked;
+    const struct history_point *end = &replaying->startup->end;
+    enum es_status status = apply_group(replaying);
+
+    if (status == ES_OK && checked != NULL &&
+        (replaying->records_crc32c != checked->records_crc32c ||
+         end->batch_number != checked->end.batch_number ||
+         memcmp(end->store_hash, checked->end.store_hash, sizeof end->store_hash) != 0)) {
+        replaying->why = "it was read twice, and was not the same";
+        status = ES_E_CORRUPT;
+    }
+    return status;
+}
+
+/* 'checked': what the check has found; NULL for a new store. */
+static enum es_status replay(struct startup *startup, const struct startup_finding *checked,
+                             char why[DATA_WHY_BYTES])
+{
+    struct replaying replaying = {.startup = startup, .checked = checked};
     struct log_ending ending;
     enum es_status status =
         batch_new(log_body_bytes_max(&log_origin(startup->log)->geometry), &replaying.batch);
@@ -240,6 +278,9 @@ static enum es_status replay(struct startup *startup, char why[DATA_WHY_BYTES])
     }
     if (status == ES_OK) {
         status = log_replay(startup->log, 0, replay_record, &replaying, &ending);
+    }
+    if (status == ES_OK) {
+        status = end_replay(&replaying);
     }
     if (status == ES_OK) {
         /* The page cache may hold what a sync that failed never wrote: from here
@@ -320,7 +361,7 @@ static enum es_status open_for_writing(struct startup *startup,
         return startup_explain(why, status, "not enough memory");
     }
     heads_set_applied(startup->heads, startup->end.batch_number);
-    status = replay(startup, why);
+    status = replay(startup, finding, why);
     if (status == ES_OK &&
         (needs_new_epoch(startup) || data_directory_has(&startup->directory, DATA_BACKUP_NAME))) {
         status = begin_epoch(startup);
@@ -448,7 +489,7 @@ enum es_status startup_open(const struct startup_options *options, struct counte
             status = heads_new(startup->store, counters, HEADS_CACHED_MAX, &startup->heads);
         }
         if (status == ES_OK) {
-            status = replay(startup, why);
+            status = replay(startup, NULL, why);
         }
     } else {
         status = settle(&startup->directory, why);

@@ -12,6 +12,7 @@
 #include "shm/codec/commit_record.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
+#include "shm/crc32c.h"
 
 #define RESTORE_HINT                                                                 \
     "if this is a plain copy of a store that was in use, make one with `esctl "      \
@@ -44,6 +45,14 @@ enum es_status startup_explain(char why[DATA_WHY_BYTES], enum es_status status, 
     vsnprintf(why, DATA_WHY_BYTES, format, arguments);
     va_end(arguments);
     return status;
+}
+
+uint32_t startup_note_record(uint32_t records_crc32c, const struct log_record *record)
+{
+    uint64_t number = record->batch_number;
+
+    records_crc32c = es_crc32c(records_crc32c, &number, sizeof number);
+    return es_crc32c(records_crc32c, &record->body_crc32c, sizeof record->body_crc32c);
 }
 
 /* Not damage: what lacks is memory, descriptors, a permission, a disk that answers. Saying
@@ -242,13 +251,15 @@ static enum es_status compare_witnesses(struct checking *checking)
 
 /* What the replay will read of the store can be read: found out now, for once it is
  * open for writing a refusal comes too late to have changed nothing. */
-static enum es_status check_apply(struct checking *checking)
+static enum es_status check_group(struct checking *checking)
 {
-    enum es_status status = apply_fill(checking->batch, checking->writes);
+    enum es_status status = store_batch_order(checking->writes, epochs_random());
 
-    if (status == ES_OK) {
-        status = store_check_replay(checking->store, checking->writes);
+    if (status != ES_OK) {
+        return status;
     }
+    status = store_check_replay(checking->store, checking->writes);
+    store_batch_clear(checking->writes);
     if (status != ES_OK) {
         checking->broken_why = store_why(checking->store);
         checking->store_is_broken = true;
@@ -267,11 +278,15 @@ static enum es_status visit(void *context, const struct log_record *record)
     if (status != ES_OK) {
         return status;
     }
-    status = check_apply(checking);
+    status = apply_add(checking->batch, checking->writes);
+    if (status == ES_OK && store_batch_bytes(checking->writes) >= STARTUP_GROUP_BYTES) {
+        status = check_group(checking);
+    }
     if (status != ES_OK) {
         return status;
     }
-    heads_set_applied(checking->heads, checking->finding->end.batch_number);
+    checking->finding->records_crc32c =
+        startup_note_record(checking->finding->records_crc32c, record);
     return compare_witnesses(checking);
 }
 
@@ -286,10 +301,9 @@ static enum es_status explain_replay(struct checking *checking, enum es_status s
                                checking->witness, end->batch_number, end->position);
     }
     return startup_explain(
-        checking->why, status,
-        "%s at batch %" PRIu64 ", at position %" PRIu64 ": %s: " RESTORE_HINT,
-        checking->store_is_broken ? "the store is damaged where the commit log goes on"
-                                  : "the commit log is damaged",
+        checking->why, status, "%s batch %" PRIu64 ", at position %" PRIu64 ": %s: " RESTORE_HINT,
+        checking->store_is_broken ? "the store is damaged where the commit log goes on, up to"
+                                  : "the commit log is damaged at",
         end->batch_number + (checking->store_is_broken ? 0 : 1), end->position,
         checking->broken_why != NULL ? checking->broken_why : es_status_text(status));
 }
@@ -418,7 +432,11 @@ static enum es_status check_history(struct checking *checking, struct counters *
     if (compare_witnesses(checking) != ES_OK) {
         return explain_replay(checking, ES_E_CORRUPT);
     }
+    /* Nothing of it is applied, so nothing of what it changes may be forgotten. */
     status = log_replay(checking->log, durable_floor(checking), visit, checking, &finding->ending);
+    if (status == ES_OK) {
+        status = check_group(checking);
+    }
     if (status != ES_OK) {
         return explain_replay(checking, status);
     }

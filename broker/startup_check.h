@@ -17,7 +17,20 @@ struct startup_finding {
     struct history_point flushed; /* the store holds everything up to it */
     struct history_point end;     /* the history ends here, the log's records included */
     struct log_ending ending;
+    uint32_t records_crc32c; /* startup_note_record() of all records, in order */
 };
+
+/*
+ * Records are checked, and applied, so many bytes of keys and values at a time: of a head
+ * that they write again and again only the last is left, and events come in the order of
+ * their keys.
+ */
+enum {
+    STARTUP_GROUP_BYTES = 4 * 1024 * 1024
+};
+
+/* Goes on with a checksum of records: those that are applied shall be those that were checked. */
+uint32_t startup_note_record(uint32_t records_crc32c, const struct log_record *record);
 
 /* The history point of the batch that the log calls flushed, found in the store
  * by its store hash. ES_E_CORRUPT: the store does not hold it. */

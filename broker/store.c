@@ -1,6 +1,6 @@
 /*
- * What all kinds of store share: the batch, buffers and slices, and the calls of
- * store.h handed to whichever store it is.
+ * What all kinds of store share: buffers and slices, and the calls of store.h handed
+ * to whichever store it is. The batch is store_batch.c.
  */
 #include "broker/store.h"
 
@@ -10,23 +10,6 @@
 #include <string.h>
 
 #include "broker/store_backend.h"
-
-struct batch_entry {
-    enum store_operation_kind kind;
-    enum store_family family;
-    size_t key_offset; /* in the batch's bytes; the value follows the key */
-    size_t key_size;
-    size_t value_size;
-};
-
-struct store_batch {
-    struct batch_entry *entries;
-    size_t count;
-    size_t capacity;
-    uint8_t *bytes;
-    size_t bytes_used;
-    size_t bytes_capacity;
-};
 
 static const char *const family_names[STORE_FAMILY_COUNT] = {
     [STORE_DEFAULT] = "default",
@@ -46,129 +29,6 @@ const char *store_family_name(enum store_family family)
     return family_names[family];
 }
 
-/* ---- The batch ------------------------------------------------------------ */
-
-enum es_status store_batch_new(struct store_batch **ret_batch)
-{
-    struct store_batch *batch = calloc(1, sizeof *batch);
-
-    if (batch == NULL) {
-        return ES_E_NO_MEMORY;
-    }
-    *ret_batch = batch;
-    return ES_OK;
-}
-
-void store_batch_free(struct store_batch *batch)
-{
-    if (batch != NULL) {
-        free(batch->entries);
-        free(batch->bytes);
-        free(batch);
-    }
-}
-
-void store_batch_clear(struct store_batch *batch)
-{
-    batch->count = 0;
-    batch->bytes_used = 0;
-}
-
-size_t store_batch_count(const struct store_batch *batch)
-{
-    return batch->count;
-}
-
-/* Makes room for one more entry with 'size' bytes. */
-static enum es_status batch_reserve(struct store_batch *batch, size_t size)
-{
-    if (batch->count == batch->capacity) {
-        size_t capacity = batch->capacity == 0 ? 64 : batch->capacity * 2;
-        struct batch_entry *entries = realloc(batch->entries, capacity * sizeof *entries);
-
-        if (entries == NULL) {
-            return ES_E_NO_MEMORY;
-        }
-        batch->entries = entries;
-        batch->capacity = capacity;
-    }
-    if (batch->bytes_capacity - batch->bytes_used < size) {
-        size_t capacity = batch->bytes_capacity == 0 ? 16384 : batch->bytes_capacity;
-        uint8_t *bytes = NULL;
-
-        while (capacity - batch->bytes_used < size) {
-            capacity *= 2;
-        }
-        bytes = realloc(batch->bytes, capacity);
-        if (bytes == NULL) {
-            return ES_E_NO_MEMORY;
-        }
-        batch->bytes = bytes;
-        batch->bytes_capacity = capacity;
-    }
-    return ES_OK;
-}
-
-static void batch_copy(struct store_batch *batch, struct store_slice slice)
-{
-    if (slice.size > 0) {
-        memcpy(batch->bytes + batch->bytes_used, slice.bytes, slice.size);
-        batch->bytes_used += slice.size;
-    }
-}
-
-static enum es_status batch_add(struct store_batch *batch, enum store_operation_kind kind,
-                                enum store_family family, struct store_slice key,
-                                struct store_slice value)
-{
-    enum es_status status = ES_OK;
-
-    assert(family < STORE_FAMILY_COUNT);
-    if (key.size == 0 || key.size > STORE_KEY_BYTES_MAX || value.size > STORE_VALUE_BYTES_MAX) {
-        return ES_E_TOO_LARGE;
-    }
-    if (family == STORE_EVENTS && key.size <= STORE_SEQUENCE_BYTES) {
-        return ES_E_INVALID;
-    }
-    status = batch_reserve(batch, key.size + value.size);
-    if (status != ES_OK) {
-        return status;
-    }
-    batch->entries[batch->count] = (struct batch_entry){.kind = kind,
-                                                        .family = family,
-                                                        .key_offset = batch->bytes_used,
-                                                        .key_size = key.size,
-                                                        .value_size = value.size};
-    batch_copy(batch, key);
-    batch_copy(batch, value);
-    batch->count++;
-    return ES_OK;
-}
-
-enum es_status store_batch_put(struct store_batch *batch, enum store_family family,
-                               struct store_slice key, struct store_slice value)
-{
-    return batch_add(batch, STORE_OPERATION_PUT, family, key, value);
-}
-
-enum es_status store_batch_delete(struct store_batch *batch, enum store_family family,
-                                  struct store_slice key)
-{
-    return batch_add(batch, STORE_OPERATION_DELETE, family, key, (struct store_slice){NULL, 0});
-}
-
-struct store_operation store_batch_at(const struct store_batch *batch, size_t index)
-{
-    const struct batch_entry *entry = &batch->entries[index];
-    const uint8_t *key = batch->bytes + entry->key_offset;
-
-    assert(index < batch->count);
-    return (struct store_operation){.kind = entry->kind,
-                                    .family = entry->family,
-                                    .key = {key, entry->key_size},
-                                    .value = {key + entry->key_size, entry->value_size}};
-}
-
 /* ---- Bytes ---------------------------------------------------------------- */
 
 int store_slice_compare(struct store_slice a, struct store_slice b)
@@ -180,6 +40,28 @@ int store_slice_compare(struct store_slice a, struct store_slice b)
         return order;
     }
     return (a.size > b.size) - (a.size < b.size);
+}
+
+/* Multiply and fold, eight bytes at a time. */
+uint64_t store_slice_hash(uint64_t seed, struct store_slice slice)
+{
+    const uint8_t *bytes = slice.bytes;
+    uint64_t hash = seed ^ slice.size;
+    size_t left = slice.size;
+
+    while (left > 0) {
+        size_t part = left < sizeof(uint64_t) ? left : sizeof(uint64_t);
+        uint64_t word = 0;
+        unsigned __int128 product = 0;
+
+        memcpy(&word, bytes, part);
+        product =
+            (unsigned __int128)(hash ^ word ^ 0xa0761d6478bd642fU) * (seed ^ 0xe7037ed1a0b428dbU);
+        hash = (uint64_t)product ^ (uint64_t)(product >> 64);
+        bytes += part;
+        left -= part;
+    }
+    return hash;
 }
 
 void store_buffer_deinit(struct store_buffer *buffer)

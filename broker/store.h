@@ -138,6 +138,7 @@ ES_MUST_USE enum es_status store_batch_new(struct store_batch **ret_batch);
 void store_batch_free(struct store_batch *batch);
 void store_batch_clear(struct store_batch *batch);
 size_t store_batch_count(const struct store_batch *batch);
+size_t store_batch_bytes(const struct store_batch *batch); /* of keys and values */
 
 /*
  * Both copy. A later operation on the same key wins, except in STORE_EVENTS.
@@ -150,9 +151,19 @@ ES_MUST_USE enum es_status store_batch_put(struct store_batch *batch, enum store
 ES_MUST_USE enum es_status store_batch_delete(struct store_batch *batch, enum store_family family,
                                               struct store_slice key);
 
+/*
+ * Brings the operations into the order of families and keys; of several on one key only
+ * the last stays, except in STORE_EVENTS. A batch of many commits becomes smaller, and is
+ * applied faster. 'seed' is random. ES_E_NO_MEMORY: nothing has changed.
+ */
+ES_MUST_USE enum es_status store_batch_order(struct store_batch *batch, uint64_t seed);
+
 enum store_apply_mode {
     STORE_APPLY_LIVE,
-    STORE_APPLY_REPLAY /* an event that is there with the same bytes is no error */
+    STORE_APPLY_REPLAY, /* an event that is there with the same bytes is no error */
+    /* A replay of what store_check_replay() has passed, all of it, over the same files: an
+     * event that is there is not read again. */
+    STORE_APPLY_CHECKED
 };
 
 /*

@@ -82,6 +82,9 @@ void store_range_copy_deinit(struct store_range_copy *copy);
 /* memcmp order, the shorter first. */
 int store_slice_compare(struct store_slice a, struct store_slice b);
 
+/* With a seed that nobody can know, so that nobody can choose bytes that fall together. */
+uint64_t store_slice_hash(uint64_t seed, struct store_slice slice);
+
 enum store_operation_kind {
     STORE_OPERATION_PUT,
     STORE_OPERATION_DELETE

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/store_backend.h"
+
 enum {
     WAYS = 8,
     SET_COUNT = GROWTH_PREFIXES_MAX / WAYS
@@ -26,28 +28,6 @@ struct store_growth {
     struct prefix *extra; /* of this batch, for which their set had no room */
     struct prefix places[SET_COUNT][WAYS];
 };
-
-/* Multiply and fold, eight bytes at a time. */
-static uint64_t hash_of(uint64_t seed, struct store_slice prefix)
-{
-    const uint8_t *bytes = prefix.bytes;
-    uint64_t hash = seed ^ prefix.size;
-    size_t left = prefix.size;
-
-    while (left > 0) {
-        size_t part = left < sizeof(uint64_t) ? left : sizeof(uint64_t);
-        uint64_t word = 0;
-        unsigned __int128 product = 0;
-
-        memcpy(&word, bytes, part);
-        product =
-            (unsigned __int128)(hash ^ word ^ 0xa0761d6478bd642fU) * (seed ^ 0xe7037ed1a0b428dbU);
-        hash = (uint64_t)product ^ (uint64_t)(product >> 64);
-        bytes += part;
-        left -= part;
-    }
-    return hash;
-}
 
 enum es_status store_growth_new(uint64_t seed, struct store_growth **ret_growth)
 {
@@ -129,7 +109,7 @@ static struct prefix *find(struct store_growth *growth, uint64_t hash, struct st
 enum es_status store_growth_raise(struct store_growth *growth, struct store_slice prefix,
                                   uint64_t sequence)
 {
-    struct prefix *known = find(growth, hash_of(growth->seed, prefix), prefix);
+    struct prefix *known = find(growth, store_slice_hash(growth->seed, prefix), prefix);
 
     if (known == NULL) {
         return ES_EMPTY;
@@ -159,7 +139,7 @@ static struct prefix *make_room(struct store_growth *growth, uint64_t hash)
 enum es_status store_growth_learn(struct store_growth *growth, struct store_slice prefix,
                                   uint64_t highest)
 {
-    uint64_t hash = hash_of(growth->seed, prefix);
+    uint64_t hash = store_slice_hash(growth->seed, prefix);
     struct prefix *place = make_room(growth, hash);
 
     assert(find(growth, hash, prefix) == NULL);

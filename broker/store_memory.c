@@ -117,7 +117,7 @@ static enum es_status check_event(const struct store_tree_node *events, struct s
     if (highest == NULL || store_slice_compare(store_tree_key(highest), key) < 0) {
         return ES_OK;
     }
-    same = mode == STORE_APPLY_REPLAY ? store_tree_find(events, key) : NULL;
+    same = mode != STORE_APPLY_LIVE ? store_tree_find(events, key) : NULL;
     return same != NULL && store_slice_compare(store_tree_value(same), value) == 0 ? ES_EMPTY
                                                                                    : ES_E_EXISTS;
 }

@@ -20,7 +20,18 @@ enum {
 struct event_reader {
     struct rocks_store *rocks;
     struct rocksdb_iterator_t *iterator;
+    bool is_on_event; /* it stands where the last event was looked for */
 };
+
+static void open_iterator(struct event_reader *reader)
+{
+    struct rocks_store *rocks = reader->rocks;
+
+    if (reader->iterator == NULL) {
+        reader->iterator = rocksdb_create_iterator_cf(rocks->db, rocks->read_stream,
+                                                      rocks->families[STORE_EVENTS]);
+    }
+}
 
 /* The highest sequence that RocksDB holds of a prefix, 0 without any. */
 static enum es_status find_highest(struct event_reader *reader, struct store_slice prefix,
@@ -28,14 +39,11 @@ static enum es_status find_highest(struct event_reader *reader, struct store_sli
 {
     uint8_t last[STORE_KEY_BYTES_MAX];
     size_t size = prefix.size + STORE_SEQUENCE_BYTES;
-    struct rocks_store *rocks = reader->rocks;
     uint64_t highest = 0;
     char *why = NULL;
 
-    if (reader->iterator == NULL) {
-        reader->iterator = rocksdb_create_iterator_cf(rocks->db, rocks->read_stream,
-                                                      rocks->families[STORE_EVENTS]);
-    }
+    open_iterator(reader);
+    reader->is_on_event = false;
     memcpy(last, prefix.bytes, prefix.size);
     memset(last + prefix.size, 0xff, STORE_SEQUENCE_BYTES);
     rocksdb_iter_seek_for_prev(reader->iterator, (const char *)last, size);
@@ -58,21 +66,40 @@ static enum es_status find_highest(struct event_reader *reader, struct store_sli
     if (why == NULL) {
         *ret_highest = highest;
     }
-    return store_rocks_status(rocks, why);
+    return store_rocks_status(reader->rocks, why);
 }
 
-struct same_context {
-    const struct store_slice *value;
-    bool same;
-};
-
-static enum es_status same_visit(void *context, size_t index, const struct store_slice *value)
+/*
+ * ES_OK: the event is there, with these bytes. ES_E_EXISTS: it is not. In the order of
+ * keys each is found a step behind the one before.
+ */
+static enum es_status find_same(struct event_reader *reader,
+                                const struct store_operation *operation)
 {
-    struct same_context *same = context;
+    struct store_slice key = {NULL, 0};
+    struct store_slice value = {NULL, 0};
+    char *why = NULL;
 
-    (void)index;
-    same->same = value != NULL && store_slice_compare(*value, *same->value) == 0;
-    return ES_OK;
+    if (reader->is_on_event && rocksdb_iter_valid(reader->iterator) != 0) {
+        rocksdb_iter_next(reader->iterator);
+        if (rocksdb_iter_valid(reader->iterator) != 0) {
+            key.bytes = rocksdb_iter_key(reader->iterator, &key.size);
+        }
+    }
+    if (key.bytes == NULL || store_slice_compare(key, operation->key) != 0) {
+        rocksdb_iter_seek(reader->iterator, operation->key.bytes, operation->key.size);
+    }
+    reader->is_on_event = true;
+    if (rocksdb_iter_valid(reader->iterator) == 0) {
+        rocksdb_iter_get_error(reader->iterator, &why);
+        return why == NULL ? ES_E_EXISTS : store_rocks_status(reader->rocks, why);
+    }
+    key.bytes = rocksdb_iter_key(reader->iterator, &key.size);
+    value.bytes = rocksdb_iter_value(reader->iterator, &value.size);
+    return store_slice_compare(key, operation->key) == 0 &&
+                   store_slice_compare(value, operation->value) == 0
+               ? ES_OK
+               : ES_E_EXISTS;
 }
 
 /* ES_OK: write it. ES_EMPTY: a replay, and it is there with the same bytes. ES_E_EXISTS. */
@@ -96,14 +123,13 @@ static enum es_status check_event(struct event_reader *reader,
             status = store_growth_raise(rocks->growth, prefix, sequence);
         }
     }
+    if (status == ES_E_EXISTS && mode == STORE_APPLY_CHECKED) {
+        return ES_EMPTY;
+    }
     if (status == ES_E_EXISTS && mode == STORE_APPLY_REPLAY) {
-        struct same_context same = {.value = &operation->value, .same = false};
-
-        status = store_get_many(&rocks->store, NULL, STORE_EVENTS, &operation->key, 1, same_visit,
-                                &same);
-        if (status == ES_OK) {
-            status = same.same ? ES_EMPTY : ES_E_EXISTS;
-        }
+        open_iterator(reader);
+        status = find_same(reader, operation);
+        return status == ES_OK ? ES_EMPTY : status;
     }
     return status;
 }
@@ -118,6 +144,9 @@ static enum es_status fill_writes(struct event_reader *reader, const struct stor
         rocksdb_column_family_handle_t *family = rocks->families[operation.family];
         enum es_status status = ES_OK;
 
+        if (rocks->read_only && operation.family != STORE_EVENTS) {
+            continue;
+        }
         if (operation.kind == STORE_OPERATION_DELETE) {
             rocksdb_writebatch_delete_cf(rocks->writes, family, operation.key.bytes,
                                          operation.key.size);
@@ -126,18 +155,18 @@ static enum es_status fill_writes(struct event_reader *reader, const struct stor
         if (operation.family == STORE_EVENTS) {
             status = check_event(reader, &operation, mode);
         }
-        if (status == ES_OK) {
+        if (status == ES_OK && !rocks->read_only) {
             rocksdb_writebatch_put_cf(rocks->writes, family, operation.key.bytes,
                                       operation.key.size, operation.value.bytes,
                                       operation.value.size);
-        } else if (status != ES_EMPTY) {
+        } else if (status != ES_OK && status != ES_EMPTY) {
             return status;
         }
     }
     return ES_OK;
 }
 
-/* Makes a batch into rocks->writes, if it may be written. */
+/* Makes a batch into rocks->writes, if it may be written; of a read-only store checks it alone. */
 static enum es_status prepare(struct rocks_store *rocks, const struct store_batch *batch,
                               enum store_apply_mode mode)
 {
@@ -193,6 +222,10 @@ enum es_status store_rocks_apply(struct store *store, const struct store_batch *
     if (status == ES_OK) {
         rocksdb_write(rocks->db, rocks->write_without_wal, rocks->writes, &why);
         status = store_rocks_status(rocks, why);
+    }
+    if (mode != STORE_APPLY_LIVE) { /* many commits in one: their memory is not needed again */
+        rocksdb_writebatch_destroy(rocks->writes);
+        rocks->writes = rocksdb_writebatch_create();
     }
     return status;
 }

@@ -16,6 +16,8 @@ import unittest
 BIN = pathlib.Path(os.environ["ES_BUILD_DIR"]) / "bin"
 ESBROKER = str(BIN / "esbroker")
 ESCTL = str(BIN / "esctl")
+ESBENCH = str(BIN / "esbench")
+HOLDER = str(BIN.parent / "tests" / "torture" / "torture_kill_broker.so")
 PATIENCE_S = 60
 STREAM = "prod:main:L0:orders:M1"
 
@@ -165,6 +167,21 @@ class Killed(BrokerCase):
         self.assertEqual([e["payload"] for e in self.esctl("read", STREAM)], list(range(12)))
         self.esctl("verify")
 
+    def test_a_log_with_more_streams_than_are_kept_in_memory_is_replayed(self):
+        """The head of a stream that came back late had been forgotten by then, and the store
+        does not know it: the log would seem to be damaged."""
+        sizes = ("--log-segment-bytes", str(64 << 20))
+        broker = self.start(*sizes)
+        subprocess.run([ESBENCH, "append", "--run", str(self.run_dir), "-n", "150100", "-S", "75000",
+                        "-w", "256", "-s", "1", "-u", "0", "-t", str(PATIENCE_S)], check=True,
+                       stdout=subprocess.DEVNULL)
+        broker.kill()
+        broker.wait()
+        broker = self.start(*sizes)
+        self.assertEqual(self.esctl("status")[0]["head_position"],
+                         150100)
+        self.stop(broker)
+
     def test_an_import_goes_on_over_a_kill(self):
         """The producer's memory outlives the broker: it waits, and nothing is lost or repeated."""
         lines = "".join(json.dumps({"stream": STREAM, "type": "Counted", "payload": i,
@@ -194,6 +211,28 @@ class Killed(BrokerCase):
         last = self.esctl("read", STREAM, "--backwards", "--count", "1")[0]
         self.assertEqual(last["payload"], 29999)
         self.esctl("verify")
+
+
+class Waiting(BrokerCase):
+    def test_status_is_answered_while_the_log_is_full(self):
+        """The flusher is held, so that the log has no room any more: then the commit thread
+        answers nobody."""
+        broker = self.start("--log-segment-bytes", "65536",
+                            environment={"LD_PRELOAD": HOLDER,
+                                         "ES_HOLD_AT": "flush_store_flushed:1"})
+        load = subprocess.Popen([ESBENCH, "append", "--run", str(self.run_dir), "-n", "100000",
+                                 "-u", "0", "-t", str(PATIENCE_S)], stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
+        status = {}
+        while "commit_thread" not in status:
+            self.assertIsNone(load.poll())
+            status = self.esctl("status")[0]
+        self.assertEqual(status["commit_thread"], "waits")
+        self.assertNotIn("lanes", status)
+        self.assertGreater(status["head_position"], 0)
+        load.kill()
+        load.wait()
+        broker.kill()
 
 
 class Refused(BrokerCase):

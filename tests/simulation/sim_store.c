@@ -106,6 +106,21 @@ static enum es_status sim_apply(struct store *store, const struct store_batch *b
     return verdict == VERDICT_FAIL ? refuse(store, ES_E_IO) : status;
 }
 
+/* What applying would answer: asked of a layer above, which is thrown away. */
+static enum es_status sim_check_replay(struct store *store, const struct store_batch *batch)
+{
+    enum sim_zone zone = sim_heap_select(ZONE_WORLD);
+    struct store *layer = NULL;
+    enum es_status status = store_overlay_new(contents, &layer);
+
+    if (status == ES_OK) {
+        status = store_apply(layer, batch, STORE_APPLY_REPLAY);
+        store_free(layer);
+    }
+    (void)sim_heap_select(zone);
+    return status == ES_OK ? status : refuse(store, status);
+}
+
 static enum es_status sim_flush_begin(struct store *store)
 {
     (void)store;
@@ -192,6 +207,7 @@ static enum es_status sim_iterator_new(struct store *store, const struct store_s
 static const struct store_operations sim_operations = {
     .free = sim_free,
     .apply = sim_apply,
+    .check_replay = sim_check_replay,
     .flush_begin = sim_flush_begin,
     .flush_wait = sim_flush_wait,
     .checkpoint = sim_checkpoint,

@@ -61,6 +61,53 @@ static void a_later_operation_of_a_batch_wins(void **state)
     assert_string_equal(fixture_get(f, NULL, STORE_KV, "back"), "again");
 }
 
+/* In order it is smaller, and does what it did before. */
+static void a_batch_in_order_changes_the_same(void **state)
+{
+    struct store_fixture *f = *state;
+
+    fixture_put(f, STORE_KV, "b", "first");
+    fixture_put_event(f, "S:b:E:", 1, "b1");
+    fixture_put_event(f, "S:a:E:", 1, "a1");
+    fixture_put(f, STORE_READ_MODELS, "b", "another family's");
+    fixture_put_event(f, "S:b:E:", 2, "b2");
+    fixture_put(f, STORE_KV, "a", "gone soon");
+    fixture_put(f, STORE_KV, "b", "second");
+    fixture_delete(f, STORE_KV, "a");
+    fixture_delete(f, STORE_KV, "c");
+    fixture_put_event(f, "S:a:E:", 2, "a2");
+    fixture_put(f, STORE_KV, "c", "back");
+    assert_int_equal(store_batch_order(f->batch, 7), ES_OK);
+    assert_int_equal(store_batch_count(f->batch), 8);
+    assert_int_equal(store_batch_order(f->batch, 8), ES_OK);
+    assert_int_equal(store_batch_count(f->batch), 8);
+    fixture_apply(f);
+    assert_string_equal(fixture_list(f, NULL, STORE_KV, "", ""), "b=second c=back ");
+    assert_string_equal(fixture_get(f, NULL, STORE_READ_MODELS, "b"), "another family's");
+    assert_string_equal(fixture_get_event(f, "S:a:E:", 1), "a1");
+    assert_string_equal(fixture_get_event(f, "S:a:E:", 2), "a2");
+    assert_string_equal(fixture_get_event(f, "S:b:E:", 1), "b1");
+    assert_string_equal(fixture_get_event(f, "S:b:E:", 2), "b2");
+}
+
+/* Order does not make one of two, or hide that a sequence comes too late. */
+static void a_batch_in_order_is_refused_where_it_was(void **state)
+{
+    struct store_fixture *f = *state;
+
+    fixture_put_event(f, "S:a:E:", 1, "first");
+    fixture_put_event(f, "S:b:E:", 1, "b");
+    fixture_put_event(f, "S:a:E:", 1, "second");
+    assert_int_equal(store_batch_order(f->batch, 7), ES_OK);
+    assert_int_equal(store_batch_count(f->batch), 3);
+    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
+    fixture_put_event(f, "S:a:E:", 2, "second");
+    fixture_put_event(f, "S:a:E:", 1, "first");
+    assert_int_equal(store_batch_order(f->batch, 7), ES_OK);
+    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
+    assert_null(fixture_get_event(f, "S:b:E:", 1));
+}
+
 static void a_cleared_batch_is_empty_and_can_be_used_again(void **state)
 {
     struct store_fixture *f = *state;
@@ -485,6 +532,8 @@ int main(void)
         TEST(what_is_put_is_got_and_what_is_not_is_not_found),
         TEST(families_do_not_see_each_other),
         TEST(a_later_operation_of_a_batch_wins),
+        TEST(a_batch_in_order_changes_the_same),
+        TEST(a_batch_in_order_is_refused_where_it_was),
         TEST(a_cleared_batch_is_empty_and_can_be_used_again),
         TEST(a_batch_used_again_takes_no_more_memory),
         TEST(a_batch_refuses_impossible_keys_and_stays_as_it_was),
