@@ -131,22 +131,18 @@ static void append_write(struct es_pack *pack, const struct es_request_append *a
 
 static uint32_t hello_optional_count(const struct es_request_hello *hello)
 {
-    return hello->receipt.size > 0 || hello->has_checkpoint ? 2 : 0;
+    return hello->has_checkpoint ? 2 : hello->receipt.size > 0 ? 1 : 0;
 }
 
 static void hello_write(struct es_pack *pack, const struct es_request_hello *hello)
 {
     es_pack_str(pack, hello->client_name);
-    if (hello_optional_count(hello) == 0) {
-        return;
-    }
     if (hello->receipt.size > 0) {
         bytes_write(pack, hello->receipt);
-    } else {
+    } else if (hello->has_checkpoint) {
         es_pack_nil(pack);
     }
     if (!hello->has_checkpoint) {
-        es_pack_nil(pack);
         return;
     }
     es_pack_array(pack, CHECKPOINT_COUNT);
@@ -402,11 +398,13 @@ static void hello_read(struct reading *reading, struct es_request_hello *ret_hel
     *ret_hello = (struct es_request_hello){.has_checkpoint = false};
     ret_hello->client_name = bounded_read(reading, ES_CLIENT_NAME_MAX);
     require(reading, !es_utf8_has_control(ret_hello->client_name));
-    if (reading->optional_count > 0 && !es_unpack_try_nil(unpack)) {
+    /* What is not given is left out at the end, and nil before something that is. */
+    if (reading->optional_count == 1 ||
+        (reading->optional_count > 1 && !es_unpack_try_nil(unpack))) {
         ret_hello->receipt = bytes_read(reading, ES_RECEIPT_SIZE_MAX);
         require(reading, ret_hello->receipt.size > 0);
     }
-    if (reading->optional_count > 1 && !es_unpack_try_nil(unpack)) {
+    if (reading->optional_count > 1) {
         ret_hello->has_checkpoint = true;
         (void)es_unpack_array_in(unpack, CHECKPOINT_COUNT, CHECKPOINT_COUNT);
         es_unpack_bin_copy(unpack, ret_hello->store_id, ES_STORE_ID_SIZE);

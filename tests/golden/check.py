@@ -271,7 +271,7 @@ def requests():
     yield "producers", pack([1, 19, "importer", 10])
     yield "hello_claims", pack([1, 1, "example", dict(values())["receipt"], [STORE_ID, EPOCH, 2]])
     yield "hello_checkpoint", pack([1, 1, "example", None, [STORE_ID, EPOCH, 70000]])
-    yield "hello_receipt", pack([1, 1, "example", dict(values())["receipt"], None])
+    yield "hello_receipt", pack([1, 1, "example", dict(values())["receipt"]])
     yield "backup", pack([1, 20, "/backups/monday"])
 
 
