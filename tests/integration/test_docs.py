@@ -57,7 +57,8 @@ class Documents(unittest.TestCase):
         explained = table_rows("docs/counters.md", r"`([\w.]+)`")
         self.assertEqual(sorted(explained), sorted(set(explained)), "explained twice")
         self.assertEqual(sorted(set(names) - set(explained)), [], "not explained")
-        self.assertEqual(sorted(set(explained) - set(names)), [], "explained, but not there")
+        self.assertEqual(sorted(set(explained) - set(names)), ["commit_thread"],
+                         "explained, but not there; that one stands for lanes that do not answer")
 
     def test_the_tables_of_reasons_and_statuses_are_those_of_the_code(self):
         for path, prefix in (("shm/codec/reason.h", "ES_REASON_"),
