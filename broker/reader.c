@@ -72,6 +72,36 @@ enum es_status reader_damage(struct reader *reader, const char *format, ...)
     return ES_E_CORRUPT;
 }
 
+enum es_status reader_unreadable(struct reader *reader, enum es_status status, const char *format,
+                                 ...)
+{
+    va_list arguments;
+    int size = 0;
+
+    if (status == ES_E_CORRUPT || status == ES_E_IO) {
+        va_start(arguments, format);
+        size = vsnprintf(reader->why, sizeof reader->why, format, arguments);
+        va_end(arguments);
+        if (size >= 0 && (size_t)size < sizeof reader->why) {
+            snprintf(reader->why + size, sizeof reader->why - (size_t)size, " cannot be read");
+        }
+    }
+    return status;
+}
+
+/* The place comes before the stream, whose name may be longer than an answer's words. */
+enum es_status reader_damaged_event(struct reader *reader, struct es_text stream, uint64_t sequence,
+                                    uint64_t position, const char *what)
+{
+    if (position == 0) {
+        return reader_damage(reader, "event %" PRIu64 " of stream %.*s %s", sequence,
+                             (int)stream.size, stream.data, what);
+    }
+    return reader_damage(reader,
+                         "the event at position %" PRIu64 " %s: event %" PRIu64 " of stream %.*s",
+                         position, what, sequence, (int)stream.size, stream.data);
+}
+
 enum es_status reader_iterator(struct reader *reader, enum store_family family,
                                struct store_iterator **iterator)
 {
@@ -97,13 +127,70 @@ static enum es_status head_of_nothing(struct reader *reader)
         return ES_OK; /* not even created: a test's store */
     }
     if (status != ES_OK) {
-        return status;
+        return reader_unreadable(reader, status, "the store's identity");
     }
     if (es_store_identity_decode(reader->value.bytes, reader->value.size, &identity) != ES_OK) {
         return reader_damage(reader, "the store's identity is damaged");
     }
     es_store_hash_genesis(identity.store_id, reader->head.store_hash);
     return ES_OK;
+}
+
+/* The position that the record under the iterator ends with; 0: there is no such record. */
+static uint64_t position_under(const struct store_iterator *commits)
+{
+    struct store_slice key = {NULL, 0};
+    uint64_t position = 0;
+    uint64_t commit_number = 0;
+
+    if (store_iterator_valid(commits)) {
+        key = store_iterator_key(commits);
+        (void)!es_key_commit_parse(es_bytes_make(key.bytes, (uint32_t)key.size), &position,
+                                   &commit_number);
+    }
+    return position;
+}
+
+/*
+ * Where the last commit record cannot be read: the position of the last one
+ * that can, with only unreadable ones behind it; found by halving.
+ */
+static uint64_t last_readable(struct store_iterator *commits)
+{
+    uint64_t low = 0;
+    uint64_t high = UINT64_MAX; /* cannot be read */
+    uint64_t position = 0;
+
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        struct es_key key;
+
+        es_key_commit(middle, UINT64_MAX, &key);
+        store_iterator_seek_for_prev(commits, (struct store_slice){key.bytes, key.size});
+        if (!store_iterator_valid(commits) && store_iterator_status(commits) != ES_OK) {
+            high = middle;
+        } else {
+            low = middle;
+            position = position_under(commits);
+        }
+    }
+    return position;
+}
+
+/* Words for a last record that does not say what it should. Moves the iterator. */
+static enum es_status last_commit_damaged(struct reader *reader)
+{
+    uint64_t before = 0;
+
+    store_iterator_prev(reader->commits);
+    before =
+        store_iterator_valid(reader->commits) || store_iterator_status(reader->commits) == ES_OK
+            ? position_under(reader->commits)
+            : last_readable(reader->commits);
+    return reader_damage(reader,
+                         "the last commit record, %" PRIu64 " at position %" PRIu64
+                         ", is damaged: nothing vouches for position %" PRIu64 " and what follows",
+                         reader->head.commit_number, reader->head.position, before + 1);
 }
 
 /* From the key, and the store hash from the record, which is damaged if that fails. */
@@ -121,9 +208,7 @@ static enum es_status head_of_last_commit(struct reader *reader)
     }
     if (status != ES_OK || view.commit_number != head->commit_number ||
         es_commit_last_position(&view) != head->position) {
-        return reader_damage(
-            reader, "the last commit record, %" PRIu64 " at position %" PRIu64 ", is damaged",
-            head->commit_number, head->position);
+        return last_commit_damaged(reader);
     }
     memcpy(head->store_hash, view.store_hash, ES_HASH_SIZE);
     return ES_OK;
@@ -148,6 +233,20 @@ static enum es_status begin(struct reader *reader)
     return status;
 }
 
+/* There is no last commit, or it cannot be read. */
+static enum es_status head_without_commit(struct reader *reader)
+{
+    enum es_status status = store_iterator_status(reader->commits);
+
+    if (status == ES_OK) {
+        return head_of_nothing(reader);
+    }
+    return reader_unreadable(reader, status,
+                             "the last commit record, which vouches for position %" PRIu64
+                             " and what follows,",
+                             last_readable(reader->commits) + 1);
+}
+
 enum es_status reader_begin(struct reader *reader)
 {
     enum es_status status = begin(reader);
@@ -155,8 +254,7 @@ enum es_status reader_begin(struct reader *reader)
     if (status == ES_OK && store_iterator_valid(reader->commits)) {
         status = head_of_last_commit(reader);
     } else if (status == ES_OK) {
-        status = store_iterator_status(reader->commits);
-        status = status == ES_OK ? head_of_nothing(reader) : status;
+        status = head_without_commit(reader);
     }
     if (status != ES_OK) {
         reader_end(reader);
@@ -226,7 +324,8 @@ enum es_status reader_stream_head(struct reader *reader, struct es_text stream,
         return reader_damage(reader, "the head of stream %.*s is damaged", (int)stream.size,
                              stream.data);
     }
-    return status;
+    return reader_unreadable(reader, status, "the head of stream %.*s", (int)stream.size,
+                             stream.data);
 }
 
 /* Whether the envelope's five parts spell 'stream'. */
@@ -253,8 +352,7 @@ enum es_status reader_check_event(struct reader *reader, struct es_text stream, 
         what = "does not match its hash";
     }
     if (what != NULL) {
-        return reader_damage(reader, "event %" PRIu64 " of stream %.*s at position %" PRIu64 " %s",
-                             sequence, (int)stream.size, stream.data, position, what);
+        return reader_damaged_event(reader, stream, sequence, position, what);
     }
     *ret_view = view;
     return ES_OK;

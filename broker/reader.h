@@ -7,7 +7,8 @@
  *
  * Damage.  An event that a commit record or head promises and that is missing
  *          or unsound is ES_E_CORRUPT, never "not found"; reader_why() names
- *          stream, sequence and position. What was emitted before it is sound.
+ *          the position, or stream and sequence, where reading cannot go on,
+ *          before any name that may be long. What was emitted before is sound.
  * Pages.   The 'emit' callback takes events until it says that the page is
  *          full; memory is bounded by READER_SLAB_BYTES_MAX and one event.
  * Threads. One reader, one thread.
@@ -57,7 +58,8 @@ struct reader_head {
 
 /*
  * Takes a snapshot, on which all calls until reader_end() see the same state.
- * ES_E_CORRUPT: the last commit record is damaged.
+ * ES_E_CORRUPT: the last commit record is damaged; reader_why() names the first
+ * position that nothing vouches for.
  */
 ES_MUST_USE enum es_status reader_begin(struct reader *reader);
 
@@ -75,6 +77,15 @@ const char *reader_why(const struct reader *reader);
 /* Sets reader_why() for a finding of the caller's own; returns ES_E_CORRUPT. */
 __attribute__((format(printf, 2, 3))) enum es_status reader_damage(struct reader *reader,
                                                                    const char *format, ...);
+
+/*
+ * Where the store itself has failed with 'status': for ES_E_CORRUPT and ES_E_IO
+ * reader_why() becomes these words, which name a place, and "cannot be read".
+ * Returns 'status'.
+ */
+__attribute__((format(printf, 3, 4))) enum es_status reader_unreadable(struct reader *reader,
+                                                                       enum es_status status,
+                                                                       const char *format, ...);
 
 /* The head of a stream. ES_NOT_FOUND: no such stream. ES_E_CORRUPT. */
 ES_MUST_USE enum es_status reader_stream_head(struct reader *reader, struct es_text stream,

@@ -118,7 +118,8 @@ static enum es_status page_round(struct reader *reader, struct page_work *work, 
         count = (count + 1) / 2;
     } while (status == ES_FULL);
     if (status != ES_OK) {
-        return status;
+        return reader_unreadable(reader, status, "events from position %" PRIu64 " to %" PRIu64,
+                                 work->next, next - 1);
     }
     slab_hand_over(reader, work, next, &damaged, emit, context);
     if (damaged && work->emitted == 0) {
@@ -156,9 +157,25 @@ enum es_status reader_all(struct reader *reader, uint64_t from, uint32_t count,
 
 /* ---- by key ---- */
 
+/* Says where in the order of keys a scan that began behind the key 'after' cannot go on. */
+static enum es_status scan_stopped(struct reader *reader, enum es_status status,
+                                   struct es_bytes after)
+{
+    struct es_text stream;
+    uint64_t sequence = 0;
+
+    if (after.size == 0 || es_key_event_parse(after, &stream, &sequence) != ES_OK) {
+        return reader_unreadable(reader, status, "the first event in the order of keys");
+    }
+    return reader_unreadable(reader, status,
+                             "what follows event %" PRIu64 " of stream %.*s in the order of keys",
+                             sequence, (int)stream.size, stream.data);
+}
+
 /* Hands over the event under the iterator. ES_FULL: the page takes no more. */
 static enum es_status scan_one(struct reader *reader, struct store_iterator *events,
-                               reader_emit_fn emit, void *context, struct es_key *ret_last_key)
+                               struct es_bytes after, reader_emit_fn emit, void *context,
+                               struct es_key *ret_last_key)
 {
     struct store_slice key = store_iterator_key(events);
     struct store_slice value = store_iterator_value(events);
@@ -168,7 +185,7 @@ static enum es_status scan_one(struct reader *reader, struct store_iterator *eve
 
     if (es_key_event_parse(es_bytes_make(key.bytes, (uint32_t)key.size), &event.stream,
                            &event.sequence) != ES_OK) {
-        return reader_damage(reader, "a key of the family events is malformed");
+        return scan_stopped(reader, ES_E_CORRUPT, after);
     }
     status = reader_check_event(reader, event.stream, event.sequence, 0, event.envelope, &view);
     if (status == ES_OK && !emit(context, &event)) {
@@ -217,13 +234,13 @@ enum es_status reader_scan(struct reader *reader, struct es_bytes after_key, str
         }
     }
     for (; status == ES_OK && taken < count && store_iterator_valid(events); taken++) {
-        status = scan_one(reader, events, emit, context, ret_last_key);
+        status = scan_one(reader, events, after_key, emit, context, ret_last_key);
         if (status == ES_OK) {
             store_iterator_next(events);
         }
     }
     if (status == ES_OK) {
-        status = store_iterator_status(events);
+        status = scan_stopped(reader, store_iterator_status(events), after_key);
     }
     *ret_end = status == ES_OK && !store_iterator_valid(events);
     if (status == ES_FULL || (status == ES_E_CORRUPT && ret_last_key->size > 0)) {

@@ -136,7 +136,8 @@ enum es_status reader_commit_at(struct reader *reader, uint64_t position)
         status = reader_damage(reader, "the commit record that holds position %" PRIu64 " is %s",
                                position, status == ES_OK ? "missing" : "unreadable");
     }
-    return status;
+    return reader_unreadable(reader, status, "the commit record that holds position %" PRIu64,
+                             position);
 }
 
 const struct reader_run *reader_run_at(const struct reader *reader, uint64_t position)

@@ -188,8 +188,7 @@ static void condemn(struct reader *reader, struct fetch *fetch, struct slab_entr
 {
     struct es_text stream = reader->slab->streams[entry->stream].text;
 
-    (void)reader_damage(reader, "event %" PRIu64 " of stream %.*s at position %" PRIu64 " %s",
-                        entry->sequence, (int)stream.size, stream.data, entry->position, what);
+    (void)reader_damaged_event(reader, stream, entry->sequence, entry->position, what);
     note_damage(reader, fetch, entry->position);
     entry->envelope = NULL;
 }

@@ -115,6 +115,10 @@ ES_MUST_USE enum es_status reader_check_event(struct reader *reader, struct es_t
                                               struct es_bytes envelope,
                                               struct es_event_view *ret_view);
 
+/* Puts 'what' is wrong with an event into 'why'; position 0: not known. ES_E_CORRUPT. */
+enum es_status reader_damaged_event(struct reader *reader, struct es_text stream, uint64_t sequence,
+                                    uint64_t position, const char *what);
+
 void slab_clear(struct reader_slab *slab);
 
 /* Adds the next event by position. False: no room; look up what is there first. */

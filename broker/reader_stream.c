@@ -38,7 +38,8 @@ static enum es_status anchor_find(struct reader *reader, struct es_text stream, 
                              status == ES_NOT_FOUND ? "missing" : "damaged");
     }
     *ret_anchor = anchor;
-    return status;
+    return reader_unreadable(reader, status, "the position of event %" PRIu64 " of stream %.*s",
+                             mark, (int)stream.size, stream.data);
 }
 
 /* The run that the anchor is in; its commit is the loaded one then. */
@@ -156,13 +157,12 @@ enum es_status reader_event(struct reader *reader, struct es_text stream, uint64
     status = store_get(reader->store, reader->snapshot, STORE_EVENTS,
                        (struct store_slice){key.bytes, key.size}, &reader->event);
     if (status == ES_NOT_FOUND || status == ES_E_CORRUPT) {
-        return reader_damage(reader,
-                             "event %" PRIu64 " of stream %.*s at position %" PRIu64 " is %s",
-                             sequence, (int)stream.size, stream.data, entry.position,
-                             status == ES_NOT_FOUND ? "missing" : "unreadable");
+        return reader_damaged_event(reader, stream, sequence, entry.position,
+                                    status == ES_NOT_FOUND ? "is missing" : "is unreadable");
     }
     if (status != ES_OK) {
-        return status;
+        return reader_unreadable(reader, status, "event %" PRIu64 " of stream %.*s", sequence,
+                                 (int)stream.size, stream.data);
     }
     envelope = es_bytes_make(reader->event.bytes, (uint32_t)reader->event.size);
     status = reader_check_event(reader, stream, sequence, entry.position, envelope, &view);
@@ -280,6 +280,11 @@ enum es_status reader_stream(struct reader *reader, struct es_text stream, uint6
         }
         if (status == ES_OK) {
             status = slab_fetch(reader);
+            if (status == ES_E_IO) { /* whichever of them it was */
+                (void)reader_unreadable(reader, status,
+                                        "events %" PRIu64 " to %" PRIu64 " of stream %.*s",
+                                        span.first, span.last, (int)stream.size, stream.data);
+            }
         }
         wanted = (wanted + 1) / 2;
     } while (status == ES_FULL);

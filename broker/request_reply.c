@@ -21,13 +21,33 @@ enum es_status request_say_reader(struct request_worker *worker, enum es_status 
     const char *why = reader_why(worker->reader);
 
     if (status == ES_E_IO) {
-        return request_say(worker, status, "the store could not be read: %.800s",
+        return request_say(worker, status, "%.700s: %.255s",
+                           why[0] != '\0' ? why : "the store cannot be read",
                            store_why(worker->config->store));
     }
     if (status == ES_E_CORRUPT && why[0] != '\0') {
         return request_say(worker, status, "%.1000s", why);
     }
     return status;
+}
+
+enum es_status request_say_unreadable(struct request_worker *worker, enum es_status status,
+                                      const char *format, ...)
+{
+    char what[REQUEST_MESSAGE_BYTES];
+    va_list arguments;
+
+    if ((status != ES_E_CORRUPT && status != ES_E_IO) || worker->message[0] != '\0') {
+        return status;
+    }
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    if (status == ES_E_IO) {
+        return request_say(worker, status, "%.700s cannot be read: %.255s", what,
+                           store_why(worker->config->store));
+    }
+    return request_say(worker, status, "%.1000s cannot be read", what);
 }
 
 enum es_status request_reserve(struct request_worker *worker, size_t bytes)

@@ -69,6 +69,13 @@ __attribute__((format(printf, 3, 4))) enum es_status request_say(struct request_
 /* The same in the reader's words, if it has any. */
 enum es_status request_say_reader(struct request_worker *worker, enum es_status status);
 
+/*
+ * The same for a failure of the store itself: ES_E_CORRUPT or ES_E_IO, unless a message
+ * is there already. The words are what could not be read, with its key or place.
+ */
+__attribute__((format(printf, 3, 4))) enum es_status request_say_unreadable(
+    struct request_worker *worker, enum es_status status, const char *format, ...);
+
 /* Makes the buffer at least 'bytes' large; what it holds is lost if it grows. */
 ES_MUST_USE enum es_status request_reserve(struct request_worker *worker, size_t bytes);
 

@@ -47,7 +47,9 @@ enum es_status request_kv_get(struct request_worker *worker, const struct es_req
                            get->name_space.data);
     }
     if (status != ES_OK) {
-        return request_say_reader(worker, status);
+        return request_say_unreadable(worker, status, "the value of key %.*s in namespace %.*s",
+                                      (int)get->key.size, get->key.data, (int)get->name_space.size,
+                                      get->name_space.data);
     }
     status = value_read(worker, get->name_space, get->key,
                         (struct store_slice){worker->value.bytes, worker->value.size}, &value);
@@ -77,7 +79,7 @@ static enum es_status add_entry(struct request_worker *worker, struct es_page *p
         es_key_kv_parse(es_bytes_make(key.bytes, (uint32_t)key.size), &item.name_space, &item.key);
 
     if (status != ES_OK) {
-        return request_say(worker, status, "a key of a family of values is malformed");
+        return status;
     }
     status = value_read(worker, item.name_space, item.key, store_iterator_value(iterator), &value);
     if (status != ES_OK) {
@@ -121,6 +123,22 @@ static enum es_status fill_page(struct request_worker *worker, struct es_page *p
     return page->item_count > 0 ? ES_OK : status; /* the next page meets what ended this one */
 }
 
+/* Why a page is not even begun; 'after' is the key that it was to follow, size 0: none. */
+static enum es_status stopped_after(struct request_worker *worker, enum es_status status,
+                                    struct es_text name_space, struct es_text after)
+{
+    if (after.size > 0) {
+        return request_say_unreadable(worker, status, "what follows key %.*s in namespace %.*s",
+                                      (int)after.size, after.data, (int)name_space.size,
+                                      name_space.data);
+    }
+    if (name_space.size > 0) {
+        return request_say_unreadable(worker, status, "the first key in namespace %.*s",
+                                      (int)name_space.size, name_space.data);
+    }
+    return request_say_unreadable(worker, status, "the first key of all");
+}
+
 enum es_status request_kv_list(struct request_worker *worker, const struct es_request *request,
                                struct es_bytes *ret_reply)
 {
@@ -144,7 +162,7 @@ enum es_status request_kv_list(struct request_worker *worker, const struct es_re
         status = fill_page(worker, &page, iterator, list->count, es_kv_item_write, &last, &end);
     }
     if (status != ES_OK) {
-        return request_say_reader(worker, status);
+        return stopped_after(worker, status, list->name_space, list->after);
     }
     es_pack_bool(&page.pack, end);
     return request_page_end(worker, &page, 1, ret_reply);
@@ -166,7 +184,11 @@ enum es_status request_kv_export(struct request_worker *worker, const struct es_
             fill_page(worker, &page, iterator, export->count, es_kv_export_item_write, &last, &end);
     }
     if (status != ES_OK) {
-        return request_say_reader(worker, status);
+        struct es_text name_space = {NULL, 0};
+        struct es_text after = {NULL, 0};
+
+        (void)!es_key_kv_parse(export->after_key, &name_space, &after);
+        return stopped_after(worker, status, name_space, after);
     }
     es_pack_bool(&page.pack, end);
     es_pack_bin(&page.pack, last.size > 0 ? last.bytes : export->after_key.data,

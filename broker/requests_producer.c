@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <string.h>
 
 #include "broker/first_result.h"
@@ -51,7 +52,9 @@ static enum es_status read_entry(struct request_worker *worker, struct es_text n
     switch (status) {
     case ES_OK: return ES_OK;
     case ES_NOT_FOUND: return request_say(worker, status, "there is no such producer");
-    default: return request_say(worker, status, "the producer's entry cannot be read");
+    default:
+        return request_say(worker, status, "the entry of producer %.*s cannot be read",
+                           (int)name.size, name.data);
     }
 }
 
@@ -86,7 +89,9 @@ static enum es_status answer_number(struct request_worker *worker, struct es_tex
         status = ES_OK;
     }
     if (status != ES_OK) {
-        return request_say(worker, status, "what the number led to cannot be read");
+        return request_say(worker, status,
+                           "what number %" PRIu64 " of producer %.*s led to cannot be read", number,
+                           (int)name.size, name.data);
     }
     return write_reply(worker, reply, ret_reply);
 }
@@ -101,7 +106,8 @@ enum es_status request_producer(struct request_worker *worker, const struct es_r
     enum es_status status = inbox_run(worker->config->inbox, &errand);
 
     if (status == ES_E_CORRUPT) {
-        return request_say(worker, status, "the producer's entry cannot be read");
+        return request_say(worker, status, "the entry of producer %.*s cannot be read",
+                           (int)producer->name.size, producer->name.data);
     }
     if (status != ES_OK) {
         return request_say(worker, status, "the broker is stopping, or too busy: ask again");
@@ -209,9 +215,13 @@ enum es_status request_producers(struct request_worker *worker, const struct es_
         status = store_iterator_status(iterator);
     }
     store_iterator_free(iterator);
-    if (status != ES_OK) {
-        return request_say(worker, status, "an entry of the family producers is damaged");
+    if (status != ES_OK && page.item_count == 0) {
+        return request_say_unreadable(worker, status,
+                                      producers->after.size > 0 ? "the producer that follows %.*s"
+                                                                : "the first producer%.*s",
+                                      (int)producers->after.size, producers->after.data);
     }
+    end = end && status == ES_OK; /* the next page meets the damage */
     es_page_end_items(&page);
     es_pack_bool(&page.pack, end);
     return request_page_end(worker, &page, 1, ret_reply);

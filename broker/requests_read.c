@@ -204,7 +204,7 @@ static enum es_status add_stream(struct request_worker *worker, struct es_page *
     struct es_text stream;
 
     if (es_key_head_parse(es_bytes_make(key.bytes, (uint32_t)key.size), &stream) != ES_OK) {
-        return request_say(worker, ES_E_CORRUPT, "a key of the family stream_meta is malformed");
+        return ES_E_CORRUPT;
     }
     if (es_head_decode(value.bytes, value.size, &head) != ES_OK) {
         return request_say(worker, ES_E_CORRUPT, "the head of stream %.*s is damaged",
@@ -269,8 +269,13 @@ enum es_status request_streams(struct request_worker *worker, const struct es_re
     status = list_streams(worker, iterator, streams->count, &page);
     end = status == ES_OK && !store_iterator_valid(iterator);
     store_iterator_free(iterator);
+    if (status != ES_OK && page.item_count == 0 && streams->after.size > 0) {
+        return request_say_unreadable(worker, status, "the stream that follows %.*s",
+                                      (int)streams->after.size, streams->after.data);
+    }
     if (status != ES_OK && page.item_count == 0) {
-        return request_say_reader(worker, status);
+        return request_say_unreadable(worker, status, "the first stream that begins with '%.*s'",
+                                      (int)streams->prefix.size, streams->prefix.data);
     }
     es_page_end_items(&page);
     es_pack_bool(&page.pack, end);

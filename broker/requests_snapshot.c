@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <string.h>
 
 #include "broker/request_worker.h"
@@ -88,7 +89,9 @@ static enum es_status saved_reply(struct request_worker *worker,
         return request_say(worker, status, "it was saved, and deleted at once by somebody else");
     }
     if (status != ES_OK) {
-        return request_say_reader(worker, status);
+        return request_say_unreadable(worker, status,
+                                      "the saved snapshot of tick %" PRIu64 " of stream %.*s",
+                                      save->tick, (int)save->stream.size, save->stream.data);
     }
     stored.readable =
         es_snapshot_value_decode(worker->value.bytes, worker->value.size, &stored.value) == ES_OK;
@@ -230,7 +233,32 @@ enum es_status request_snapshot_load(struct request_worker *worker,
         return request_say(worker, status, "stream %.*s has no valid snapshot there",
                            (int)load->stream.size, load->stream.data);
     }
-    return status;
+    if (load->newest) {
+        return request_say_unreadable(worker, status, "the newest snapshot of stream %.*s",
+                                      (int)load->stream.size, load->stream.data);
+    }
+    return request_say_unreadable(worker, status,
+                                  "the newest snapshot up to tick %" PRIu64 " of stream %.*s",
+                                  load->tick, (int)load->stream.size, load->stream.data);
+}
+
+/* Why a page is not even begun; 'after' is the key that it was to follow, size 0: none. */
+static enum es_status stopped_after(struct request_worker *worker, enum es_status status,
+                                    const struct es_request_snapshot_list *list)
+{
+    struct es_text stream = {NULL, 0};
+    struct es_text projection = {NULL, 0};
+    uint64_t tick = 0;
+    uint64_t sequence = 0;
+
+    if (es_key_snapshot_parse(list->after_key, &stream, &tick, &sequence, &projection) != ES_OK) {
+        return request_say_unreadable(worker, status,
+                                      "the first snapshot of the streams that begin with '%.*s'",
+                                      (int)list->prefix.size, list->prefix.data);
+    }
+    return request_say_unreadable(
+        worker, status, "what follows the snapshot '%.*s' of tick %" PRIu64 " of stream %.*s",
+        (int)projection.size, projection.data, tick, (int)stream.size, stream.data);
 }
 
 enum es_status request_snapshot_list(struct request_worker *worker,
@@ -273,7 +301,7 @@ enum es_status request_snapshot_list(struct request_worker *worker,
     status = store_iterator_status(iterator);
     store_iterator_free(iterator);
     if (status != ES_OK && page.item_count == 0) {
-        return request_say_reader(worker, status);
+        return stopped_after(worker, status, list);
     }
     es_page_end_items(&page);
     es_pack_bool(&page.pack, end && status == ES_OK);

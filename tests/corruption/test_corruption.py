@@ -185,6 +185,20 @@ def contents(data):
             and "rocksdb-logs" not in path.parts and path.name != "lock"}
 
 
+def names_place(said, written, export):
+    """The error names what the export could not go on with: the event that would have been the
+    next line, or the key before it."""
+    if not written:
+        return re.search(r"position \d", said)
+    before = json.loads(written.splitlines()[-1])
+    after = json.loads(export[len(written):].splitlines()[0])
+    if "position" in after:
+        return re.search(rf"position {after['position']}\b", said)
+    if "key" in before:
+        return f"key {before['key']} in namespace {before['namespace']}" in said
+    return "the first key" in said
+
+
 def try_real(root, store, segment, export, source):
     """'': nothing is lost in silence. Else what is."""
     data = root / "real"
@@ -203,7 +217,7 @@ def try_real(root, store, segment, export, source):
             return "" if done.stdout == export else f"{what}: another export"
         if done.returncode != 65 or not export.startswith(done.stdout):
             return f"{what}: export: exit {done.returncode}: {done.stderr}"
-        if not re.search("position|commit", done.stderr):
+        if not names_place(done.stderr, done.stdout, export):
             return f"{what}: an error without a place: {done.stderr}"
         return ""
     finally:

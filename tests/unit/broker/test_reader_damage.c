@@ -292,6 +292,7 @@ static void a_damaged_last_commit_record_is_told_and_nothing_is_answered(void **
     assert_int_equal(reader_begin(f->reader), ES_E_CORRUPT);
     assert_null(reader_snapshot(f->reader));
     assert_non_null(strstr(reader_why(f->reader), "the last commit record"));
+    assert_non_null(strstr(reader_why(f->reader), "vouches for position 193 "));
 }
 
 int main(void)
