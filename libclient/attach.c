@@ -204,6 +204,7 @@ static enum es_status map_all(struct grant *grant, struct es_attachment *attachm
 
 static void unmap_all(struct es_attachment *attachment)
 {
+    es_owned_names_remove(&attachment->owned_name);
     es_segment_unmap(&attachment->lane_segment);
     es_segment_unmap(&attachment->ring_segment);
     es_segment_unmap(&attachment->control_segment);
@@ -224,6 +225,7 @@ enum es_status es_attachment_ask(struct es_connection *connection,
                                              .control_segment = ES_SEGMENT_NONE,
                                              .ring_segment = ES_SEGMENT_NONE,
                                              .lane_segment = ES_SEGMENT_NONE};
+    es_owned_names_add(&ret_attachment->owned_name, wish->producer);
     status = es_connection_greet(connection);
     if (status == ES_OK) {
         status = es_connection_control_socket(connection, &ret_attachment->socket_fd);
@@ -250,6 +252,7 @@ static enum es_status accept_lane(const struct es_connection *connection,
         attachment->lane_index = grant.lane_index;
         attachment->last_number = grant.last_number;
         status = map_all(&grant, attachment);
+        es_owned_names_set(&attachment->owned_name, grant.incarnation);
         ES_PROBE(producer_attach_mapped);
         if (status == ES_E_VERSION) {
             status = other_version(connection);
@@ -287,12 +290,13 @@ static bool is_unheard(struct es_connection *connection, const char *producer)
     return is_equal;
 }
 
+/* By a lane that no handle has: one that has it is as alive as another process. */
 static bool is_owned_here(struct es_connection *connection, const char *producer)
 {
     struct es_producer_info info;
 
     return es_producer_ask(connection, producer, 0, &info) == ES_OK && info.owner_is_alive &&
-           info.owner_pid == (uint32_t)getpid();
+           info.owner_pid == (uint32_t)getpid() && !es_owned_names_has(producer, info.owner_lane);
 }
 
 static enum es_status take_back(struct es_connection *connection, int64_t deadline_ns,
@@ -352,6 +356,10 @@ enum es_status es_attachment_open(struct es_connection *connection,
 
 void es_attachment_forget(const struct es_connection *connection, struct es_attachment *attachment)
 {
+    if (attachment->socket_fd >= 0) {
+        /* From here on the broker sees that nobody hears it; before, its answer is taken. */
+        (void)shutdown(attachment->socket_fd, SHUT_RD);
+    }
     if (attachment->socket_fd >= 0 && accept_lane(connection, attachment) == ES_OK) {
         es_attachment_close(attachment);
     } else {

@@ -7,12 +7,14 @@
  *         path: descriptors are counted, checked for type and size before they
  *         are mapped, indices bounded, ids compared.
  * Memory. Mapped until es_attachment_close(); never inherited by a child.
+ *         An attachment stays where it is: those with a name are in a list.
  * Threads. One at a time.
  */
 #ifndef ES_CLIENT_ATTACH_H
 #define ES_CLIENT_ATTACH_H
 
 #include "libclient/connection.h"
+#include "libclient/owned_names.h"
 #include "shm/control.h"
 #include "shm/lane_writer.h"
 #include "shm/ring.h"
@@ -28,6 +30,7 @@ struct es_attachment {
     int socket_fd; /* open as long as the lane is in use; -1: nothing is, or was asked for */
     uint32_t lane_index;
     const char *producer; /* of the wish */
+    struct es_owned_name owned_name;
     uint64_t last_number; /* of the named producer, when it was given its lane */
     struct es_segment control_segment;
     struct es_segment ring_segment;
@@ -57,7 +60,7 @@ ES_MUST_USE enum es_status es_attachment_ask(struct es_connection *connection,
  * ES_E_LIMIT, ES_E_PERMISSION, ES_E_VERSION, ES_NOT_SERVING: as the broker says.
  * ES_E_BUSY: the name has a living owner. (Not where that is this process, by a lane
  * that it never heard of, for the broker was killed before it could say so: such a
- * lane is taken over.)
+ * lane is taken over. One that another handle has is not.)
  * ES_E_PROTOCOL: what came is not what it should be. The error text tells.
  */
 ES_MUST_USE enum es_status es_attachment_receive(struct es_connection *connection,

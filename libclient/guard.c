@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "libclient/limits.h"
+#include "libclient/owned_names.h"
 #include "shm/codec/hash.h"
 #include "shm/layout.h"
 
@@ -24,6 +25,7 @@ static void forget_process(void)
 {
     atomic_store_explicit(process_word, 0, memory_order_relaxed);
     pthread_mutex_init(&prepare_lock, NULL); /* another thread may have held it */
+    es_owned_names_forget_process();
 }
 
 static enum es_status make_process_word(void)

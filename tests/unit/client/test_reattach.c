@@ -156,6 +156,30 @@ static void a_name_that_another_has_is_not_taken_back(void **state)
     assert_null(producer);
 }
 
+/* The same, but the one that owns the name is this process, by a handle that lives. */
+static void a_name_that_another_handle_has_is_not_taken_back(void **state)
+{
+    struct client_fixture *f = *state;
+    const struct es_connection_options where = {.run_dir = es_connection_run_dir(f->connection)};
+    const struct es_producer_options options = {.name = CALLS_NAME};
+    const struct es_producer_options over = {.name = CALLS_NAME, .take_over = true};
+    struct es_connection *second = NULL;
+    struct es_producer *owner = NULL;
+    struct es_producer *producer = NULL;
+
+    assert_int_equal(es_connection_open(&where, &second), ES_OK);
+    fake_broker_lose_answers(f->broker, 1);
+    assert_int_equal(es_producer_open(second, &options, &producer), ES_E_UNREACHABLE);
+    assert_int_equal(es_producer_open(f->connection, &over, &owner), ES_OK);
+    assert_int_equal(es_producer_open(second, &options, &producer), ES_E_BUSY);
+    assert_null(producer);
+    assert_int_equal(append(owner, "x", FIXTURE_PATIENCE_NS, NULL), ES_OK); /* not fenced */
+    es_producer_close(owner);
+    assert_int_equal(es_producer_open(second, &options, &producer), ES_OK);
+    es_producer_close(producer);
+    es_connection_close(second);
+}
+
 static void *interrupt_soon(void *context)
 {
     es_connection_interrupt(context);
@@ -257,6 +281,7 @@ int main(void)
         FIXED(who_stops_asking_keeps_no_lane),
         FIXED(a_lane_that_was_never_heard_of_is_taken_back),
         FIXED(a_name_that_another_has_is_not_taken_back),
+        FIXED(a_name_that_another_handle_has_is_not_taken_back),
         FIXED(interrupt_ends_the_wait_for_a_new_lane),
         FIXED(a_name_that_is_taken_meanwhile_ends_the_producer),
         FIXED(a_store_that_has_lost_what_it_confirmed_ends_the_producer),
