@@ -28,6 +28,7 @@ enum {
     LISTEN_BACKLOG = 4096, /* the kernel takes what it allows */
     ACCEPTS_AT_ONCE = 64,
     EVENTS_PER_WAIT = 32,
+    TELL_AGAIN_MS = 20,            /* until the commit thread's inbox takes an end again */
     DESCRIPTORS_RECEIVED_MAX = 253 /* SCM_MAX_FD: all that one message can bring */
 };
 
@@ -50,6 +51,8 @@ struct control {
     struct connections connections;
     int pidfds[ES_LANE_COUNT_MAX];            /* of the owners, by lane index; -1: not watched */
     uint64_t incarnations[ES_LANE_COUNT_MAX]; /* of the lanes as they were handed out last */
+    bool is_untold[ES_LANE_COUNT_MAX];        /* its owner ended; the commit thread is to hear it */
+    uint32_t untold_count;
 };
 
 static enum es_status watch(struct control *control, int fd, enum source source, uint32_t index)
@@ -112,8 +115,15 @@ static void tell_gone(void *context)
     lanes_owner_gone(gone->lanes, gone->index, gone->incarnation);
 }
 
+static void set_untold(struct control *control, uint32_t index, bool is_untold)
+{
+    control->untold_count += (uint32_t)is_untold - (uint32_t)control->is_untold[index];
+    control->is_untold[index] = is_untold;
+}
+
 static void forget_owner(struct control *control, uint32_t index)
 {
+    set_untold(control, index, false);
     if (control->pidfds[index] >= 0) {
         close(control->pidfds[index]); /* leaves the epoll set with its last descriptor */
         control->pidfds[index] = -1;
@@ -158,13 +168,28 @@ static bool has_ended(int pidfd)
     return pidfd >= 0 && poll(&look, 1, 0) == 1;
 }
 
+/* Nothing else tells of it once the descriptor is closed: what the inbox has no room or
+ * no memory for is said again. */
 static void owner_ended(struct control *control, uint32_t index)
 {
     struct gone gone = {control->config.lanes, index, control->incarnations[index]};
+    enum es_status status = ES_OK;
 
     forget_owner(control, index);
-    if (inbox_call(control->config.inbox, tell_gone, &gone) != ES_OK) {
+    status = inbox_call(control->config.inbox, tell_gone, &gone);
+    if (status == ES_NOT_SERVING) {
         log_debug("lane %u: its owner ended while the broker stops", index);
+    } else if (status != ES_OK) {
+        set_untold(control, index, true);
+    }
+}
+
+static void tell_untold(struct control *control)
+{
+    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX && control->untold_count > 0; i++) {
+        if (control->is_untold[i]) {
+            owner_ended(control, i);
+        }
     }
 }
 
@@ -245,7 +270,7 @@ static bool find_ended_owners(struct control *control)
     bool is_found = false;
 
     for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
-        if (has_ended(control->pidfds[i])) {
+        if (control->is_untold[i] || has_ended(control->pidfds[i])) {
             owner_ended(control, i);
             is_found = true;
         }
@@ -495,11 +520,13 @@ void control_run(struct control *control)
     struct epoll_event events[EVENTS_PER_WAIT];
 
     while (!control->is_over) {
-        int count = epoll_wait(control->epoll_fd, events, EVENTS_PER_WAIT, -1);
+        int count = epoll_wait(control->epoll_fd, events, EVENTS_PER_WAIT,
+                               control->untold_count > 0 ? TELL_AGAIN_MS : -1);
 
         for (int i = 0; i < count; i++) {
             handle(control, &events[i]);
         }
+        tell_untold(control);
     }
 }
 

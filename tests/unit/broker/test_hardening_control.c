@@ -134,6 +134,18 @@ static void do_call(void)
     inbox_answer(f.parts.inbox, call);
 }
 
+static atomic_int refusals; /* so many calls find no room in the inbox */
+
+enum es_status __real_inbox_call(struct inbox *inbox, void (*call)(void *context), void *context);
+enum es_status __wrap_inbox_call(struct inbox *inbox, void (*call)(void *context), void *context);
+enum es_status __wrap_inbox_call(struct inbox *inbox, void (*call)(void *context), void *context)
+{
+    if (atomic_load(&refusals) > 0) {
+        return atomic_fetch_sub(&refusals, 1) % 2 == 0 ? ES_FULL : ES_E_NO_MEMORY;
+    }
+    return __real_inbox_call(inbox, call, context);
+}
+
 static int setup(void **state)
 {
     struct control_config config = {.socket_path = f.path};
@@ -202,10 +214,33 @@ static void the_end_of_a_former_owner_costs_nobody_his_lane(void **state)
     end_client(&other);
 }
 
+/* Nobody says twice that a process has ended. */
+static void an_end_that_the_inbox_had_no_room_for_is_told_later(void **state)
+{
+    struct client client = start_client();
+    const struct lane *lane = NULL;
+
+    (void)state;
+    assert_int_equal(pthread_create(&f.thread, NULL, run_control, NULL), 0);
+    let_ask(&client);
+    do_call();
+    lane = lanes_lane(f.parts.lanes, 0);
+    assert_non_null(lane);
+    atomic_store(&refusals, 4);
+    end_client(&client);
+    do_call();
+    assert_int_equal(atomic_load(&refusals), 0);
+    assert_true(lane->owner_gone);
+    control_stop(f.control);
+    pthread_join(f.thread, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_end_of_a_former_owner_costs_nobody_his_lane, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(an_end_that_the_inbox_had_no_room_for_is_told_later, setup,
                                         teardown),
     };
 
