@@ -1,5 +1,6 @@
 #include "broker/apply.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include <uthash.h>
@@ -236,7 +237,7 @@ static void gather_producers(const struct batch *batch, struct named *ret_named,
 /* For each producer, how its last number in the commit leads to the commit. */
 static enum es_status fill_numbers(const struct batch *batch, struct store_batch *writes)
 {
-    struct named *all = calloc(batch->operation_count, sizeof *all);
+    struct named *all = NULL;
     struct named *table = NULL;
     struct es_commit_transaction transaction;
     struct es_commit_view view;
@@ -245,6 +246,8 @@ static enum es_status fill_numbers(const struct batch *batch, struct store_batch
     struct es_key key;
     enum es_status status = es_commit_decode(batch->record.data, batch->record.size, &view);
 
+    assert(batch->operation_count > 0); /* the entry of whoever has a number */
+    all = calloc(batch->operation_count, sizeof *all);
     if (all == NULL) {
         return ES_E_NO_MEMORY;
     }

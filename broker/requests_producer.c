@@ -70,21 +70,22 @@ static enum es_status write_reply(struct request_worker *worker,
 
 /* What everything published before the question has made of the number. */
 static enum es_status answer_number(struct request_worker *worker, struct es_text name,
-                                    uint64_t number, struct es_producer_reply *reply,
+                                    uint64_t number, const struct es_producer_reply *known,
                                     struct es_bytes *ret_reply)
 {
     uint8_t receipt[ES_RECEIPT_SIZE_MAX];
+    struct es_producer_reply reply = *known;
     struct first_result first;
     enum es_status status = ES_NOT_FOUND;
 
-    if (number > 0 && number <= reply->last_number) {
+    if (number > 0 && number <= reply.last_number) {
         status = first_result_find(worker->config->store, reader_snapshot(worker->reader), name,
                                    number, &first);
     }
     if (status == ES_OK) {
-        reply->found = true;
-        reply->result = request_wire_result(&first.result);
-        status = write_receipt(worker, &first, receipt, &reply->receipt);
+        reply.found = true;
+        reply.result = request_wire_result(&first.result);
+        status = write_receipt(worker, &first, receipt, &reply.receipt);
     } else if (status == ES_NOT_FOUND) {
         status = ES_OK;
     }
@@ -93,7 +94,7 @@ static enum es_status answer_number(struct request_worker *worker, struct es_tex
                            "what number %" PRIu64 " of producer %.*s led to cannot be read", number,
                            (int)name.size, name.data);
     }
-    return write_reply(worker, reply, ret_reply);
+    return write_reply(worker, &reply, ret_reply);
 }
 
 enum es_status request_producer(struct request_worker *worker, const struct es_request *request,
@@ -101,7 +102,7 @@ enum es_status request_producer(struct request_worker *worker, const struct es_r
 {
     const struct es_request_producer *producer = &request->as.producer;
     struct errand errand = {.producer = producer->name, .uid = worker->uid};
-    struct es_producer_value entry;
+    struct es_producer_value entry = {.last_sequence = 0};
     struct es_producer_reply reply = {.found = false};
     enum es_status status = inbox_run(worker->config->inbox, &errand);
 

@@ -17,7 +17,6 @@ BIN = pathlib.Path(os.environ["ES_BUILD_DIR"]) / "bin"
 ESBROKER = str(BIN / "esbroker")
 ESCTL = str(BIN / "esctl")
 ESBENCH = str(BIN / "esbench")
-HOLDER = str(BIN.parent / "tests" / "torture" / "torture_kill_broker.so")
 PATIENCE_S = 60
 STREAM = "prod:main:L0:orders:M1"
 
@@ -211,28 +210,6 @@ class Killed(BrokerCase):
         last = self.esctl("read", STREAM, "--backwards", "--count", "1")[0]
         self.assertEqual(last["payload"], 29999)
         self.esctl("verify")
-
-
-class Waiting(BrokerCase):
-    def test_status_is_answered_while_the_log_is_full(self):
-        """The flusher is held, so that the log has no room any more: then the commit thread
-        answers nobody."""
-        broker = self.start("--log-segment-bytes", "65536",
-                            environment={"LD_PRELOAD": HOLDER,
-                                         "ES_HOLD_AT": "flush_store_flushed:1"})
-        load = subprocess.Popen([ESBENCH, "append", "--run", str(self.run_dir), "-n", "100000",
-                                 "-u", "0", "-t", str(PATIENCE_S)], stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL)
-        status = {}
-        while "commit_thread" not in status:
-            self.assertIsNone(load.poll())
-            status = self.esctl("status")[0]
-        self.assertEqual(status["commit_thread"], "waits")
-        self.assertNotIn("lanes", status)
-        self.assertGreater(status["head_position"], 0)
-        load.kill()
-        load.wait()
-        broker.kill()
 
 
 class Refused(BrokerCase):
