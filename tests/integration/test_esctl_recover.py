@@ -48,6 +48,21 @@ class Recover(RecoverCase):
         self.assertGreater(report["kept_position"], 0)
         self.assertGreaterEqual(report["known_position"], report["kept_position"])
 
+    def test_a_report_that_cannot_be_written_is_found_before_anything_is_done(self):
+        data = self.copy()
+        shutil.rmtree(os.path.join(data, "log"))
+        pristine = digests(data)
+        nowhere = os.path.join(data, "missing", "report")
+        words = self.recover(data, "--accept-loss", "--report", nowhere, code=73)
+        self.assertIn(nowhere, words)
+        self.assertEqual(digests(data), pristine)
+        self.assertEqual(os.listdir(os.path.dirname(data)), ["data"])
+        path = os.path.join(os.path.dirname(data), "report")
+        report = self.recover(data, "--accept-loss", "--report", path)
+        with open(path, "rb") as file:
+            self.assertEqual(json.loads(file.read()), report)
+        self.assertEqual(sorted(os.listdir(os.path.dirname(data))), ["data", "report"])
+
     def test_a_segment_header_zeroed(self):
         for index in range(3):
             with self.subTest(segment=index):

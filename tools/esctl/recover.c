@@ -67,6 +67,8 @@ struct recovery {
     const struct invocation *invocation;
     struct recover_report report;
     struct progress progress;
+    struct output_file file; /* of --report */
+    bool has_file;
 };
 
 static bool show_progress(void *context, uint64_t position)
@@ -149,31 +151,34 @@ static void look(void *context, const uint8_t *store_id, const uint8_t *boot_id,
     close(fd);
 }
 
-static enum es_exit write_report(struct recovery *recovery, const struct recover_finding *finding,
-                                 const char *path)
+/* Where the report goes too: opened before anything is done, for what then fails has
+ * changed nothing yet. */
+static enum es_exit open_report(struct recovery *recovery, const char *path)
 {
-    const bool json = recovery->invocation->json;
-    struct output_file file;
-    enum es_exit exit = ES_EXIT_OK;
+    enum es_exit exit = path == NULL ? ES_EXIT_OK : output_file_open(&recovery->file, path);
 
-    if (path == NULL) {
-        return ES_EXIT_OK;
-    }
-    exit = output_file_open(&file, path);
-    if (exit != ES_EXIT_OK) {
-        return exit;
-    }
-    /* Finishing looks at the stream's errors. */
-    (void)!(json ? recover_report_json(&recovery->report, finding, file.stream)
-                 : recover_report_text(&recovery->report, finding, file.stream));
-    return output_file_finish(&file);
+    recovery->has_file = path != NULL && exit == ES_EXIT_OK;
+    return exit;
 }
 
-static enum es_exit tell(struct recovery *recovery, const struct recover_finding *finding,
-                         const char *report_path)
+static enum es_exit write_report(struct recovery *recovery, const struct recover_finding *finding)
+{
+    FILE *stream = recovery->file.stream;
+
+    if (!recovery->has_file) {
+        return ES_EXIT_OK;
+    }
+    recovery->has_file = false;
+    /* Finishing looks at the stream's errors. */
+    (void)!(recovery->invocation->json ? recover_report_json(&recovery->report, finding, stream)
+                                       : recover_report_text(&recovery->report, finding, stream));
+    return output_file_finish(&recovery->file);
+}
+
+static enum es_exit tell(struct recovery *recovery, const struct recover_finding *finding)
 {
     const bool is_needed = finding->is_refused || !finding->is_whole;
-    enum es_exit exit = write_report(recovery, finding, report_path);
+    enum es_exit exit = write_report(recovery, finding);
     const enum es_status status = recovery->invocation->json
                                       ? recover_report_json(&recovery->report, finding, stdout)
                                       : recover_report_text(&recovery->report, finding, stdout);
@@ -252,7 +257,7 @@ static enum es_exit recover(struct recovery *recovery, const struct recover_opti
         }
     }
     progress_clear(&recovery->progress);
-    return status == ES_OK ? tell(recovery, &finding, given->report) : failed(status, why);
+    return status == ES_OK ? tell(recovery, &finding) : failed(status, why);
 }
 
 enum es_exit verb_recover(struct invocation *invocation)
@@ -285,9 +290,15 @@ enum es_exit verb_recover(struct invocation *invocation)
         return ES_EXIT_IO;
     }
     progress_start(&recovery.progress, "looked at");
-    exit = go_on(&recovery, &recover_options, given.accept_loss && !given.dry_run, &is_over);
-    if (!is_over) {
-        exit = recover(&recovery, &recover_options, &given);
+    exit = open_report(&recovery, given.report);
+    if (exit == ES_EXIT_OK) {
+        exit = go_on(&recovery, &recover_options, given.accept_loss && !given.dry_run, &is_over);
+        if (!is_over) {
+            exit = recover(&recovery, &recover_options, &given);
+        }
+    }
+    if (recovery.has_file) {
+        output_file_abandon(&recovery.file);
     }
     recover_report_deinit(&recovery.report);
     return exit;
