@@ -206,27 +206,22 @@ static void chain_operation(struct ordering *ordering, uint32_t index, uint64_t 
     const bool is_event = operation.family == STORE_EVENTS;
     const struct store_slice key = is_event ? store_event_prefix(operation.key) : operation.key;
     size_t slot = store_slice_hash(seed + operation.family, key) & ordering->slot_mask;
-    struct chain *chain = NULL;
 
-    while (ordering->slots[slot] != 0) {
-        chain = &ordering->chains[ordering->slots[slot] - 1];
+    for (; ordering->slots[slot] != 0; slot = (slot + 1) & ordering->slot_mask) {
+        struct chain *chain = &ordering->chains[ordering->slots[slot] - 1];
+
         if (chain->family == operation.family && store_slice_compare(chain->key, key) == 0) {
-            break;
+            if (is_event) {
+                ordering->next[chain->last] = index;
+            } else {
+                chain->first = index;
+            }
+            chain->last = index;
+            return;
         }
-        slot = (slot + 1) & ordering->slot_mask;
     }
-    if (ordering->slots[slot] == 0) {
-        chain = &ordering->chains[ordering->chain_count++];
-        *chain = (struct chain){operation.family, key, index, index};
-        ordering->slots[slot] = ordering->chain_count;
-        return;
-    }
-    if (is_event) {
-        ordering->next[chain->last] = index;
-    } else {
-        chain->first = index;
-    }
-    chain->last = index;
+    ordering->chains[ordering->chain_count++] = (struct chain){operation.family, key, index, index};
+    ordering->slots[slot] = ordering->chain_count;
 }
 
 static int compare_chains(const void *left, const void *right)
