@@ -54,7 +54,8 @@ static void collect_down_to(struct sender *sender, size_t limit)
     }
 }
 
-static void append(struct sender *sender, uint64_t number, size_t in_flight)
+/* False: it was not sent. */
+static bool append(struct sender *sender, uint64_t number, size_t in_flight)
 {
     enum es_status status = ES_FULL;
 
@@ -71,10 +72,11 @@ static void append(struct sender *sender, uint64_t number, size_t in_flight)
         wait_a_little(); /* there is no broker, or it stops: the book says that it was not sent */
     }
     (void)sender_collect(sender, 0);
+    return status == ES_OK;
 }
 
 /* What the book tells of one that was killed: each number without an answer is sent again,
- * one by one, and is then stored once, or never. Returns the last number in the book. */
+ * one by one, until there is a broker to send it to, and is then stored once, or never. Returns the last number in the book. */
 static uint64_t make_up(struct sender *sender)
 {
     uint64_t entry_count = sender->book->count;
@@ -92,9 +94,11 @@ static uint64_t make_up(struct sender *sender)
                           (other->kind == BOOK_NOT_SENT ||
                            (other->kind == BOOK_DONE && other->status != ES_E_UNKNOWN));
         }
-        if (!is_answered && !is_stopping) {
+        if (!is_answered) {
             sender_take_up(sender, entry->number, entry->sequence);
-            append(sender, entry->number, 1);
+            while (!is_stopping && !append(sender, entry->number, 1)) {
+                /* there is no broker now: the number is owed all the same */
+            }
             collect_down_to(sender, 0);
         }
     }
@@ -161,7 +165,7 @@ int main(int argc, char **argv)
                                                  : 1 + plan_random(&random) % SENDER_IN_FLIGHT_MAX;
 
         keep_pace(begun_ns, number - last, strtoull(argv[5], NULL, 10));
-        append(&sender, number, in_flight);
+        (void)append(&sender, number, in_flight);
         if (sender.is_named && number % 64 == 0) {
             repeat(&sender);
         }

@@ -119,6 +119,7 @@ static enum es_status submit(struct sender *sender, const struct plan *plan, uin
 void sender_take_up(struct sender *sender, uint64_t number, uint64_t expected)
 {
     sender->announced = number;
+    sender->is_taken_up = true;
     sender->expected = expected;
 }
 
@@ -147,6 +148,7 @@ enum es_status sender_submit(struct sender *sender, uint64_t number)
     if (sender->announced != number) {
         sender->expected = sender_expectation(&plan, sender->known);
         sender->announced = number;
+        sender->is_taken_up = false;
         entry.sequence = sender->expected;
         book_write(sender->book, BOOK_SENT, &entry);
     }
@@ -155,7 +157,7 @@ enum es_status sender_submit(struct sender *sender, uint64_t number)
         for (uint32_t i = 0; i < plan.append_count && !plan.is_hopeless; i++) {
             sender->known[plan.appends[i].stream] += plan.appends[i].event_count;
         }
-    } else if (status != ES_FULL) {
+    } else if (status != ES_FULL && !sender->is_taken_up) {
         entry.status = status;
         book_write(sender->book, BOOK_NOT_SENT, &entry);
     }

@@ -31,6 +31,7 @@ struct sender {
     bool is_named;
     uint64_t number_base;         /* what a named producer's numbers are counted from */
     uint64_t announced;           /* the number in hand: it is in the book */
+    bool is_taken_up;             /* by one that was killed, who may have sent it */
     uint64_t expected;            /* of its first stream */
     uint64_t known[PLAN_STREAMS]; /* last sequence heard of, or hoped for */
     struct sender_flight flights[SENDER_IN_FLIGHT_MAX * 2]; /* by ticket */
@@ -50,7 +51,7 @@ void sender_events(const struct plan *plan, uint32_t first, uint32_t count,
                    uint8_t (*bytes)[PLAN_PAYLOAD_BYTES_MAX], struct es_event_input *events);
 
 /* ES_FULL: take outcomes, and submit the same number again. Others: it was not sent, and the
- * book says so. */
+ * book says so, unless the number was taken up: that it was not sent now says nothing of before. */
 ES_MUST_USE enum es_status sender_submit(struct sender *sender, uint64_t number);
 
 /* Takes up a number that is in the book already, with what it expected there. */

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,7 +23,11 @@ enum {
     WORDS_SHOWN = 400 /* of a refusal, by the library */
 };
 
-/* From this key of the family to its end; one request at a time looks at it. */
+/*
+ * From this key of the family to its end. One request at a time looks at it, but its worker
+ * frees its iterator behind the reply, while the test already prepares the next.
+ */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     enum es_status status; /* ES_OK: everything is readable */
     enum store_family family;
@@ -30,13 +35,25 @@ static struct {
     const struct store_iterator *iterators[ITERATORS_MAX]; /* those over the family */
 } unreadable;
 
-static bool is_unreadable(struct store_slice key)
+static bool is_at_or_behind(struct store_slice key, const struct es_key *first)
 {
-    size_t size = key.size < unreadable.first.size ? key.size : unreadable.first.size;
-    int order = memcmp(key.bytes, unreadable.first.bytes, size);
+    size_t size = key.size < first->size ? key.size : first->size;
+    int order = memcmp(key.bytes, first->bytes, size);
 
-    return unreadable.status != ES_OK &&
-           (order > 0 || (order == 0 && key.size >= unreadable.first.size));
+    return order > 0 || (order == 0 && key.size >= first->size);
+}
+
+/* How a read of the key fails; ES_OK: it does not. */
+static enum es_status failure_of(enum store_family family, struct store_slice key)
+{
+    enum es_status status = ES_OK;
+
+    pthread_mutex_lock(&lock);
+    if (family == unreadable.family && is_at_or_behind(key, &unreadable.first)) {
+        status = unreadable.status;
+    }
+    pthread_mutex_unlock(&lock);
+    return status;
 }
 
 enum es_status __real_store_get(struct store *store, const struct store_snapshot *snapshot,
@@ -68,9 +85,9 @@ enum es_status __wrap_store_get(struct store *store, const struct store_snapshot
                                 enum store_family family, struct store_slice key,
                                 struct store_buffer *value)
 {
-    return family == unreadable.family && is_unreadable(key)
-               ? unreadable.status
-               : __real_store_get(store, snapshot, family, key, value);
+    enum es_status status = failure_of(family, key);
+
+    return status != ES_OK ? status : __real_store_get(store, snapshot, family, key, value);
 }
 
 enum es_status __wrap_store_get_many(struct store *store, const struct store_snapshot *snapshot,
@@ -78,11 +95,26 @@ enum es_status __wrap_store_get_many(struct store *store, const struct store_sna
                                      size_t key_count, store_visit_fn visit, void *context)
 {
     for (size_t i = 0; i < key_count; i++) {
-        if (family == unreadable.family && is_unreadable(keys[i])) {
-            return unreadable.status;
+        enum es_status status = failure_of(family, keys[i]);
+
+        if (status != ES_OK) {
+            return status;
         }
     }
     return __real_store_get_many(store, snapshot, family, keys, key_count, visit, context);
+}
+
+/* Puts 'iterator' where 'before' is among those over the family. */
+static bool replace_iterator(const struct store_iterator *before,
+                             const struct store_iterator *iterator)
+{
+    for (size_t i = 0; i < ITERATORS_MAX; i++) {
+        if (unreadable.iterators[i] == before) {
+            unreadable.iterators[i] = iterator;
+            return true;
+        }
+    }
+    return false;
 }
 
 enum es_status __wrap_store_iterator_new(struct store *store, const struct store_snapshot *snapshot,
@@ -91,46 +123,51 @@ enum es_status __wrap_store_iterator_new(struct store *store, const struct store
 {
     enum es_status status = __real_store_iterator_new(store, snapshot, family, range, ret_iterator);
 
-    for (size_t i = 0; status == ES_OK && family == unreadable.family; i++) {
-        assert_true(i < ITERATORS_MAX);
-        if (unreadable.iterators[i] == NULL) {
-            unreadable.iterators[i] = *ret_iterator;
-            break;
-        }
+    pthread_mutex_lock(&lock);
+    if (status == ES_OK && family == unreadable.family) {
+        assert_true(replace_iterator(NULL, *ret_iterator));
     }
+    pthread_mutex_unlock(&lock);
     return status;
 }
 
 void __wrap_store_iterator_free(struct store_iterator *iterator)
 {
-    for (size_t i = 0; iterator != NULL && i < ITERATORS_MAX; i++) {
-        if (unreadable.iterators[i] == iterator) {
-            unreadable.iterators[i] = NULL;
-        }
+    pthread_mutex_lock(&lock);
+    if (iterator != NULL) {
+        (void)replace_iterator(iterator, NULL);
     }
+    pthread_mutex_unlock(&lock);
     __real_store_iterator_free(iterator);
 }
 
-/* Whether it stands on what cannot be read. */
-static bool is_stuck(const struct store_iterator *iterator)
+/* How an iterator fails where it stands; ES_OK: it does not. */
+static enum es_status failure_at(const struct store_iterator *iterator)
 {
+    bool is_over_the_family = false;
+    enum store_family family = STORE_EVENTS;
+
+    pthread_mutex_lock(&lock);
+    family = unreadable.family;
     for (size_t i = 0; i < ITERATORS_MAX; i++) {
-        if (unreadable.iterators[i] == iterator) {
-            return __real_store_iterator_valid(iterator) &&
-                   is_unreadable(store_iterator_key(iterator));
-        }
+        is_over_the_family = is_over_the_family || unreadable.iterators[i] == iterator;
     }
-    return false;
+    pthread_mutex_unlock(&lock);
+    return is_over_the_family && __real_store_iterator_valid(iterator)
+               ? failure_of(family, store_iterator_key(iterator))
+               : ES_OK;
 }
 
 bool __wrap_store_iterator_valid(const struct store_iterator *iterator)
 {
-    return !is_stuck(iterator) && __real_store_iterator_valid(iterator);
+    return failure_at(iterator) == ES_OK && __real_store_iterator_valid(iterator);
 }
 
 enum es_status __wrap_store_iterator_status(const struct store_iterator *iterator)
 {
-    return is_stuck(iterator) ? unreadable.status : __real_store_iterator_status(iterator);
+    enum es_status status = failure_at(iterator);
+
+    return status != ES_OK ? status : __real_store_iterator_status(iterator);
 }
 
 /* ---- the store ---- */
@@ -175,9 +212,11 @@ static int tear_down(void **state)
 
 static void damage(enum es_status status, enum store_family family, const struct es_key *first)
 {
+    pthread_mutex_lock(&lock);
     unreadable.status = status;
     unreadable.family = family;
     unreadable.first = *first;
+    pthread_mutex_unlock(&lock);
 }
 
 /* The request is refused, and what a client shows of the words has these. */
