@@ -76,7 +76,8 @@ static bool append(struct sender *sender, uint64_t number, size_t in_flight)
 }
 
 /* What the book tells of one that was killed: each number without an answer is sent again,
- * one by one, until there is a broker to send it to, and is then stored once, or never. Returns the last number in the book. */
+ * one by one, until there is a broker to send it to, and is then stored once, or never.
+ * Returns the last number in the book. */
 static uint64_t make_up(struct sender *sender)
 {
     uint64_t entry_count = sender->book->count;
