@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/batch_state.h"
+
 enum {
-    BIN_HEADER_BYTES_MAX = 5,
     RUN_OVERHEAD = 32,         /* of a run in the commit record, beyond the stream's text */
     TRANSACTION_OVERHEAD = 48, /* of an unnamed transaction entry there */
     KV_OVERHEAD = 64,          /* of a kv entry there, beyond namespace and key */
@@ -14,25 +15,9 @@ enum {
     TRANSACTION_RESERVE = 5120 /* what a largest transaction grows by as envelopes and runs */
 };
 
-/* The arrays behind the views of struct batch, and where writing goes on. */
-struct batch_memory {
-    uint8_t *envelopes;
-    size_t envelope_bytes;
-    size_t capacity; /* of each region */
-    struct es_pack operations;
-    uint8_t *operation_region;
-    uint8_t *record; /* the encoded commit record */
-    uint8_t *begin;  /* of the body: up to the first envelope */
-    size_t record_capacity;
-    uint32_t begin_bytes;
-    uint32_t operations_header_bytes;
-    uint8_t operations_header[BIN_HEADER_BYTES_MAX];
-    uint8_t last[ES_LAST_SIZE_MAX];
-};
-
 static enum es_status allocate(struct batch *batch, struct batch_memory *memory)
 {
-    memory->capacity = (size_t)batch->bytes_max + BIN_HEADER_BYTES_MAX;
+    memory->capacity = (size_t)batch->bytes_max + BATCH_BIN_HEADER_BYTES_MAX;
     memory->record_capacity = (size_t)batch->bytes_max + BODY_FRAME_BYTES;
     memory->envelopes = malloc(memory->capacity);
     memory->operation_region = malloc(memory->capacity);
@@ -294,21 +279,21 @@ static enum es_status encode(struct batch *batch, const struct es_event_fields *
     uint32_t size = 0;
     enum es_status status = ES_OK;
 
-    if (left <= BIN_HEADER_BYTES_MAX) {
+    if (left <= BATCH_BIN_HEADER_BYTES_MAX) {
         return ES_FULL;
     }
-    status = es_envelope_encode(event, start + BIN_HEADER_BYTES_MAX, left - BIN_HEADER_BYTES_MAX,
-                                &size, ret_event->hash);
+    status = es_envelope_encode(event, start + BATCH_BIN_HEADER_BYTES_MAX,
+                                left - BATCH_BIN_HEADER_BYTES_MAX, &size, ret_event->hash);
     if (status == ES_E_TOO_LARGE) {
         return ES_FULL;
     }
     if (status != ES_OK) {
         return status;
     }
-    es_pack_init(&header, start, BIN_HEADER_BYTES_MAX);
+    es_pack_init(&header, start, BATCH_BIN_HEADER_BYTES_MAX);
     es_pack_bin_header(&header, size);
     header_bytes = es_pack_size(&header);
-    memmove(start + header_bytes, start + BIN_HEADER_BYTES_MAX, size);
+    memmove(start + header_bytes, start + BATCH_BIN_HEADER_BYTES_MAX, size);
     ret_event->offset = (uint32_t)(batch->memory->envelope_bytes + header_bytes);
     ret_event->size = size;
     batch->memory->envelope_bytes += header_bytes + size;
@@ -321,7 +306,7 @@ enum es_status batch_append_event(struct batch *batch, struct undo *undo, struct
     struct stream_state *state = stream_state(entry);
     uint64_t size_max =
         es_envelope_size_max(entry->key_bytes, event->type.size, event->payload.size) +
-        BIN_HEADER_BYTES_MAX + entry->key_bytes + RUN_OVERHEAD;
+        BATCH_BIN_HEADER_BYTES_MAX + entry->key_bytes + RUN_OVERHEAD;
     struct batch_event *added = &batch->events[batch->event_count];
     enum es_status status = ES_OK;
 
@@ -341,7 +326,7 @@ enum es_status batch_append_event(struct batch *batch, struct undo *undo, struct
     run_for(batch, entry);
     added->run_index = batch->run_count - 1;
     batch->commit_runs[added->run_index].count++;
-    batch->bytes += added->size + BIN_HEADER_BYTES_MAX;
+    batch->bytes += added->size + BATCH_BIN_HEADER_BYTES_MAX;
     if (!state->exists) {
         state->exists = true;
         state->head.first_sequence = 1;
@@ -399,184 +384,4 @@ struct batch_answer *batch_add_answer(struct batch *batch)
     answer = &batch->answers[batch->answer_count++];
     memset(answer, 0, sizeof *answer);
     return answer;
-}
-
-/* The chain of positions in each category, and which run is its last. */
-static enum es_status close_categories(struct batch *batch, struct heads *heads)
-{
-    struct cache_entry *entry = NULL;
-
-    for (uint32_t i = 0; i < batch->run_count; i++) {
-        struct batch_run *run = &batch->runs[i];
-        struct es_text category = es_text_make((const char *)run->stream->key, run->category_bytes);
-        struct category_state *state = NULL;
-        enum es_status status = ES_OK;
-
-        if (entry == NULL ||
-            !es_text_equal(category, es_text_make((const char *)entry->key, entry->key_bytes))) {
-            status = heads_category(heads, category, &entry);
-        }
-        if (status != ES_OK) {
-            return status;
-        }
-        state = category_state(entry);
-        run->previous_in_category = state->last_position;
-        run->last_of_category = true;
-        if (state->run_batch == batch->number) {
-            batch->runs[state->run_index].last_of_category = false;
-        }
-        state->last_position = run->first_position + batch->commit_runs[i].count - 1;
-        state->run_index = i;
-        state->run_batch = batch->number;
-        entry->changed_batch = batch->number;
-    }
-    return ES_OK;
-}
-
-/* Keeps the heads as this batch leaves them: the next one moves them on before
- * this one is applied. */
-static void close_heads(struct batch *batch)
-{
-    for (uint32_t i = 0; i < batch->run_count; i++) {
-        struct batch_run *run = &batch->runs[i];
-        const struct stream_state *state = stream_state(run->stream);
-
-        run->last_of_stream = state->run_batch == batch->number && state->run_index == i;
-        if (run->last_of_stream) {
-            run->head = state->head;
-        }
-    }
-}
-
-enum es_status batch_resolve(struct batch *batch, struct heads *heads)
-{
-    close_heads(batch);
-    return close_categories(batch, heads);
-}
-
-static enum es_status encode_record(struct batch *batch)
-{
-    struct es_hash_state hashes;
-    struct es_commit_record record = {
-        .commit_number = batch->commit_number,
-        .first_position = batch->first_position,
-        .count = batch->event_count,
-        .time_us = batch->time_us,
-        .transactions = batch->transactions,
-        .runs = batch->commit_runs,
-        .kvs = batch->kvs,
-        .transaction_count = batch->transaction_count,
-    };
-    uint32_t size = 0;
-    enum es_status status = ES_OK;
-
-    es_events_hash_begin(&hashes);
-    for (uint32_t i = 0; i < batch->event_count; i++) {
-        es_events_hash_add(&hashes, batch->events[i].hash);
-    }
-    es_events_hash_end(&hashes, record.events_hash);
-    memcpy(record.previous_store_hash, batch->previous_store_hash, ES_HASH_SIZE);
-    status = es_commit_encode(&record, batch->memory->record, batch->memory->record_capacity, &size,
-                              batch->store_hash);
-    if (status == ES_OK) {
-        batch->record = es_bytes_make(batch->memory->record, size);
-    }
-    return status;
-}
-
-static void complete_answers(struct batch *batch, uint64_t epoch)
-{
-    for (uint32_t i = 0; i < batch->answer_count; i++) {
-        struct es_lane_result *result = &batch->answers[i].result;
-
-        if (batch->answers[i].stored) {
-            result->commit_number = batch->commit_number;
-            result->time_us = batch->time_us;
-            result->epoch = epoch;
-            memcpy(result->store_hash, batch->store_hash, ES_HASH_SIZE);
-        }
-    }
-}
-
-/* Everything of the body that is not envelopes or operations. */
-static enum es_status encode_frame(struct batch *batch)
-{
-    struct batch_memory *memory = batch->memory;
-    struct es_pack pack;
-    uint32_t size = 0;
-    enum es_status status = ES_OK;
-
-    es_pack_init(&pack, memory->begin, memory->record_capacity);
-    es_log_body_begin(&pack, batch->record, batch->event_count);
-    status = es_pack_finish(&pack, &memory->begin_bytes);
-    if (status != ES_OK) {
-        return status;
-    }
-    es_pack_init(&pack, memory->operations_header, sizeof memory->operations_header);
-    es_log_body_operations(&pack, batch->operation_count);
-    memory->operations_header_bytes = (uint32_t)es_pack_size(&pack);
-
-    batch->progress.batch_number = batch->number;
-    batch->progress.commit_number = batch->commit_number;
-    status = es_last_encode(&batch->progress, memory->last, sizeof memory->last, &size);
-    if (status == ES_OK) {
-        batch->last = es_bytes_make(memory->last, size);
-        batch->operations = batch_operations(batch);
-    }
-    return status;
-}
-
-/* Owners and last numbers as this batch leaves them. Their room is reserved. */
-static void close_producers(struct batch *batch)
-{
-    struct es_pack *pack = &batch->memory->operations;
-
-    for (uint32_t i = 0; i < batch->producer_count; i++) {
-        struct cache_entry *entry = batch->producers[i];
-        const struct producer_state *state = producer_state(entry);
-        struct es_log_operation operation = {.kind = ES_LOG_PRODUCER};
-
-        operation.as.producer = (struct es_log_producer){
-            .producer = es_text_make((const char *)entry->key, entry->key_bytes),
-            .value = {state->owner_incarnation, state->last_number, state->owner_uid},
-        };
-        es_log_body_operation(pack, &operation);
-    }
-    assert(!pack->overflow);
-    batch->operation_count += batch->producer_count;
-}
-
-enum es_status batch_close(struct batch *batch, struct heads *heads, uint64_t commit_number,
-                           uint64_t time_us, uint64_t epoch)
-{
-    enum es_status status = ES_OK;
-    bool has_commit = batch_has_commit(batch);
-
-    batch->record = es_bytes_make(NULL, 0);
-    if (has_commit) {
-        batch->commit_number = commit_number;
-        batch->time_us = time_us;
-        close_producers(batch);
-        status = batch_resolve(batch, heads);
-        if (status == ES_OK) {
-            status = encode_record(batch);
-        }
-        complete_answers(batch, epoch);
-    }
-    if (status == ES_OK) {
-        status = encode_frame(batch);
-    }
-    return status;
-}
-
-int batch_body(const struct batch *batch, struct iovec ret_parts[LOG_BODY_PARTS_MAX])
-{
-    struct batch_memory *memory = batch->memory;
-
-    ret_parts[0] = (struct iovec){memory->begin, memory->begin_bytes};
-    ret_parts[1] = (struct iovec){memory->envelopes, memory->envelope_bytes};
-    ret_parts[2] = (struct iovec){memory->operations_header, memory->operations_header_bytes};
-    ret_parts[3] = (struct iovec){memory->operation_region, batch->operations.size};
-    ret_parts[4] = (struct iovec){memory->last, batch->last.size};
-    return 5;
 }

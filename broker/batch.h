@@ -1,6 +1,6 @@
 /*
  * One batch: what becomes durable by one write of the commit log. The sequencer
- * fills it, transaction after transaction; closing it makes the commit record
+ * fills it, transaction after transaction; batch_close.h makes the commit record
  * and the body of the log record; apply.h turns it into store keys; recovery
  * fills one from a log record instead (batch_load.h), so that apply is the same
  * code live and after a crash.
@@ -19,12 +19,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
 #include "broker/heads.h"
 #include "broker/inbox.h"
 #include "broker/limits.h"
-#include "broker/log.h"
 #include "broker/undo.h"
 #include "shm/codec/commit_record.h"
 #include "shm/codec/envelope.h"
@@ -95,7 +93,7 @@ struct batch {
     struct batch_answer *answers;
     struct cache_entry **producers; /* pinned until the batch is applied */
 
-    struct batch_memory *memory; /* private to batch.c */
+    struct batch_memory *memory; /* private; see batch_state.h */
 };
 
 /* Where a transaction began; see batch_rollback(). */
@@ -174,24 +172,6 @@ struct es_bytes batch_operations(const struct batch *batch);
 
 /* Room for one more answer; NULL: the batch is full. It is zeroed. */
 struct batch_answer *batch_add_answer(struct batch *batch);
-
-/*
- * Nothing more comes: makes the commit record, the category positions, 'Last'
- * and, in the answers that are stored, what only the commit knows.
- * 'commit_number' is used if there is a commit; batch->progress is filled in, but
- * for its numbers. ES_E_*: the store could not be read, or our own mistake; stop.
- */
-ES_MUST_USE enum es_status batch_close(struct batch *batch, struct heads *heads,
-                                       uint64_t commit_number, uint64_t time_us, uint64_t epoch);
-
-/*
- * Says of each run whether it is the last of its stream and category, with the
- * head and the category's position; part of batch_close(), and of batch_load().
- */
-ES_MUST_USE enum es_status batch_resolve(struct batch *batch, struct heads *heads);
-
-/* The body of the log record, in the parts that log_append() takes; after closing. */
-int batch_body(const struct batch *batch, struct iovec ret_parts[LOG_BODY_PARTS_MAX]);
 
 /* Whether it changes the store by more than 'Last'. */
 static inline bool batch_has_commit(const struct batch *batch)

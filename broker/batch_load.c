@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "broker/batch_close.h"
 #include "shm/codec/chain.h"
 
 /* A body on its way into a batch. */

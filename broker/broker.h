@@ -1,6 +1,6 @@
 /*
- * Assembles a broker from its parts, runs it, and takes it apart again in the
- * order that loses nothing.
+ * Runs a broker: has its parts made (broker_parts.h), serves, and ends in the order
+ * that loses nothing.
  *
  * Threads. broker_run(): the main thread, which becomes the control thread.
  */

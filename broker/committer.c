@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "broker/apply.h"
+#include "broker/batch_close.h"
 #include "shm/futex.h"
 #include "shm/probe.h"
 

@@ -1,6 +1,6 @@
 /*
  * Whether what a transaction expects of a stream or key is so. Pure: it compares
- * and tells; sequencer.c acts on it.
+ * and tells; sequencer_operations.c acts on it.
  */
 #ifndef BROKER_EXPECTATION_H
 #define BROKER_EXPECTATION_H

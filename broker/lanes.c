@@ -1,6 +1,5 @@
 #include "broker/lanes.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,10 +15,7 @@
 
 enum {
     ATTACH_COUNT_MAX = (1 << 24) - 1, /* what fits between start number and index */
-    LANES_KEPT = 64, /* of ES_LANE_COUNT_MAX: an equal share for each user who can be there */
-    RING_MODE = 0600,
-    LANE_MODE = 0600,
-    CONTROL_MODE = 0600
+    LANES_KEPT = 64 /* of ES_LANE_COUNT_MAX: an equal share for each user who can be there */
 };
 
 /* A random number other than 0, which means "none". */
@@ -35,59 +31,7 @@ static uint64_t random_id(void)
     return id;
 }
 
-/* The machine lacks memory or descriptors: what cannot be opened now is not gone. */
-static bool lacks_means(enum es_status status)
-{
-    return status == ES_E_NO_MEMORY || status == ES_E_IO || status == ES_E_LIMIT;
-}
-
-/* Records may lie in it that nobody has taken yet. */
-static bool has_lanes(const struct es_control *control)
-{
-    struct es_control_lane entry;
-
-    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
-        if (es_control_lane(control, i, &entry) == ES_OK) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void lanes_look(int directory_fd, const struct lanes_config *config,
-                struct lanes_remains *ret_remains)
-{
-    struct es_segment segment = ES_SEGMENT_NONE;
-    struct es_control control;
-    enum es_status status = es_segment_open(directory_fd, LANES_CONTROL_NAME, es_control_bytes(),
-                                            geteuid(), CONTROL_MODE, false, &segment);
-
-    memset(ret_remains, 0, sizeof *ret_remains);
-    if (status != ES_OK) {
-        ret_remains->is_unreadable = lacks_means(status);
-        return;
-    }
-    status = es_control_attach(&control, &segment);
-    if (status == ES_OK) {
-        status = es_control_head(&control, &ret_remains->head);
-    }
-    if (status == ES_OK) {
-        const struct es_control_identity *want = &config->identity;
-        struct es_control_identity *found = &ret_remains->identity;
-
-        es_control_identity(&control, found);
-        ret_remains->is_witness =
-            memcmp(found->store_id, want->store_id, sizeof want->store_id) == 0 &&
-            memcmp(found->boot_id, want->boot_id, sizeof want->boot_id) == 0;
-        ret_remains->is_usable =
-            ret_remains->is_witness &&
-            (memcmp(&found->geometry, &want->geometry, sizeof want->geometry) == 0 ||
-             has_lanes(&control));
-    }
-    es_segment_unmap(&segment);
-}
-
-static struct lanes *allocate(const struct lanes_config *config)
+struct lanes *lanes_allocate(const struct lanes_config *config)
 {
     struct lanes *lanes = calloc(1, sizeof *lanes);
 
@@ -104,7 +48,7 @@ static struct lanes *allocate(const struct lanes_config *config)
 enum es_status lanes_new(const struct lanes_config *config, const struct es_control_head *head,
                          struct lanes **ret_lanes)
 {
-    struct lanes *lanes = allocate(config);
+    struct lanes *lanes = lanes_allocate(config);
     enum es_status status = ES_OK;
 
     if (lanes == NULL) {
@@ -112,185 +56,13 @@ enum es_status lanes_new(const struct lanes_config *config, const struct es_cont
     }
     lanes->identity.ring_id = random_id();
     status = es_segment_create(config->directory_fd, LANES_CONTROL_NAME, es_control_bytes(),
-                               CONTROL_MODE, ES_GROUP_NONE, &lanes->control_segment);
+                               LANES_CONTROL_MODE, ES_GROUP_NONE, &lanes->control_segment);
     if (status != ES_OK) {
         lanes_free(lanes);
         return status;
     }
     es_control_format(&lanes->control, &lanes->control_segment, &lanes->identity, head);
     ES_PROBE(memory_page_made);
-    *ret_lanes = lanes;
-    return ES_OK;
-}
-
-/* The newest word on a ring: the page, or a batch that the page had not seen. */
-static uint64_t cursor_of(const struct es_control_ring *entry, const struct es_last *ahead)
-{
-    for (uint32_t i = 0; i < ahead->ring_count; i++) {
-        if (ahead->rings[i].ring_id == entry->ring_id) {
-            return ahead->rings[i].cursor;
-        }
-    }
-    return entry->cursor;
-}
-
-static void take_over_ring(struct lanes *lanes, uint32_t index, const struct es_last *ahead)
-{
-    struct lane_ring *ring = &lanes->rings[index];
-    struct es_control_ring entry;
-    char name[LANES_FILE_NAME_BYTES];
-    uint64_t cursor = 0;
-    enum es_status status = es_control_ring(&lanes->control, index, &entry);
-
-    if (status != ES_OK) {
-        return;
-    }
-    lanes_ring_name(entry.uid, name);
-    cursor = cursor_of(&entry, ahead);
-    ring->segment = ES_SEGMENT_NONE;
-    status = es_segment_open(lanes->directory_fd, name,
-                             es_ring_bytes(lanes->identity.geometry.slot_count), geteuid(),
-                             RING_MODE, true, &ring->segment);
-    if (status == ES_OK) {
-        status = es_ring_reader_attach(&ring->reader, &ring->segment, entry.ring_id,
-                                       lanes->identity.geometry.slot_count, cursor);
-    }
-    if (status == ES_OK) {
-        status = es_fault_watch(&ring->segment, &ring->fault_index);
-    }
-    if (lacks_means(status)) {
-        es_segment_unmap(&ring->segment);
-        lanes->lacking = status;
-        return;
-    }
-    if (status != ES_OK) {
-        log_warning("the ring of uid %u is given up, with its lanes: %s", entry.uid,
-                    es_status_text(status));
-        es_segment_unmap(&ring->segment);
-        entry.ring_id = 0;
-        es_control_set_ring(&lanes->control, index, &entry);
-        return;
-    }
-    es_control_set_cursor(&lanes->control, index, cursor);
-    ES_PROBE(take_over_ring_done);
-    ring->is_open = true;
-    ring->index = index;
-    ring->uid = entry.uid;
-    ring->ring_id = entry.ring_id;
-    ring->done_cursor = cursor;
-}
-
-static void fill_lane(struct lanes *lanes, uint32_t index, const struct es_control_lane *entry)
-{
-    struct lane *lane = &lanes->lanes[index];
-
-    lane->is_open = true;
-    lane->index = index;
-    lane->uid = entry->uid;
-    lane->pid = (pid_t)entry->pid;
-    lane->pid_start_time = entry->pid_start_time;
-    lane->incarnation = entry->incarnation;
-    lane->ring = &lanes->rings[entry->ring_index];
-    lane->done_sequence = entry->last_sequence;
-    lane->done_offset = entry->next_offset;
-    memcpy(lane->name, entry->producer, sizeof lane->name);
-    lane->name_bytes = (uint32_t)strlen(lane->name);
-    lane->is_producer = entry->is_producer;
-    lane->ring->lane_count++;
-    counter_set(&lanes->counters->lanes_attached,
-                counter_get(&lanes->counters->lanes_attached) + 1);
-}
-
-static void take_over_lane(struct lanes *lanes, uint32_t index, const struct es_last *ahead)
-{
-    const struct es_geometry *geometry = &lanes->identity.geometry;
-    struct lane *lane = &lanes->lanes[index];
-    struct es_control_lane entry;
-    char name[LANES_FILE_NAME_BYTES];
-    enum es_status status = es_control_lane(&lanes->control, index, &entry);
-
-    if (status != ES_OK) {
-        return;
-    }
-    for (uint32_t i = 0; i < ahead->lane_count; i++) {
-        if (ahead->lanes[i].incarnation == entry.incarnation) {
-            entry.last_sequence = ahead->lanes[i].last_sequence;
-            entry.next_offset = (uint32_t)ahead->lanes[i].next_offset;
-        }
-    }
-    lanes_lane_name(index, name);
-    lane->segment = ES_SEGMENT_NONE;
-    if (entry.ring_index >= ES_RING_COUNT_MAX || !lanes->rings[entry.ring_index].is_open) {
-        status = ES_NOT_FOUND;
-    } else {
-        status = es_segment_open(lanes->directory_fd, name,
-                                 es_lane_bytes(geometry->arena_bytes, geometry->credit_count),
-                                 geteuid(), LANE_MODE, true, &lane->segment);
-    }
-    if (status == ES_OK) {
-        status = es_lane_reader_attach(&lane->reader, &lane->segment, entry.incarnation,
-                                       geometry->arena_bytes, geometry->credit_count,
-                                       entry.last_sequence, entry.next_offset);
-    }
-    if (status == ES_OK) {
-        status = es_fault_watch(&lane->segment, &lane->fault_index);
-    }
-    if (lacks_means(status)) {
-        es_segment_unmap(&lane->segment);
-        lanes->lacking = status;
-        return;
-    }
-    if (status != ES_OK) {
-        log_warning("lane %u of pid %u (uid %u) is given up: %s", index, entry.pid, entry.uid,
-                    es_status_text(status));
-        es_segment_unmap(&lane->segment);
-        lanes_close_entry(lanes, index);
-        return;
-    }
-    es_control_advance_lane(&lanes->control, index, entry.last_sequence, entry.next_offset);
-    ES_PROBE(take_over_lane_done);
-    fill_lane(lanes, index, &entry);
-    lane->order_broken = es_lane_order_was_broken(&lane->reader);
-    /* A named lane that nobody ever heard of would keep the name for ever. */
-    lane->owner_gone = entry.is_producer && !es_lane_is_attached(&lane->reader) &&
-                       entry.last_sequence == 0 && es_lane_backlog(&lane->reader) == 0;
-}
-
-enum es_status lanes_take_over(const struct lanes_config *config,
-                               const struct es_control_head *head, const struct es_last *ahead,
-                               struct lanes **ret_lanes)
-{
-    struct lanes *lanes = allocate(config);
-    struct es_control_identity before;
-    enum es_status status = ES_OK;
-
-    if (lanes == NULL) {
-        return ES_E_NO_MEMORY;
-    }
-    status = es_segment_open(config->directory_fd, LANES_CONTROL_NAME, es_control_bytes(),
-                             geteuid(), CONTROL_MODE, true, &lanes->control_segment);
-    if (status == ES_OK) {
-        status = es_control_attach(&lanes->control, &lanes->control_segment);
-    }
-    if (status != ES_OK) {
-        lanes_free(lanes);
-        return status;
-    }
-    es_control_identity(&lanes->control, &before);
-    lanes->identity.ring_id = before.ring_id;
-    es_control_take_over(&lanes->control, &lanes->identity);
-    for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
-        take_over_ring(lanes, i, ahead);
-    }
-    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
-        take_over_lane(lanes, i, ahead);
-    }
-    if (lanes->lacking != ES_OK) { /* the next start may have the means: nothing is given up */
-        status = lanes->lacking;
-        lanes_free(lanes);
-        return status;
-    }
-    es_control_set_head(&lanes->control, head);
     *ret_lanes = lanes;
     return ES_OK;
 }
@@ -334,8 +106,8 @@ static enum es_status make_ring(struct lanes *lanes, uint32_t index, uint32_t ui
     memset(ring, 0, sizeof *ring);
     ring->segment = ES_SEGMENT_NONE;
     lanes_ring_name(uid, name);
-    status = es_segment_create(lanes->directory_fd, name, es_ring_bytes(slot_count), RING_MODE,
-                               ES_GROUP_NONE, &ring->segment);
+    status = es_segment_create(lanes->directory_fd, name, es_ring_bytes(slot_count),
+                               LANES_RING_MODE, ES_GROUP_NONE, &ring->segment);
     if (status != ES_OK) {
         return status;
     }
@@ -407,6 +179,27 @@ static enum es_status find_or_make_ring(struct lanes *lanes, uint32_t uid,
     return status;
 }
 
+void lanes_fill_lane(struct lanes *lanes, uint32_t index, const struct es_control_lane *entry)
+{
+    struct lane *lane = &lanes->lanes[index];
+
+    lane->is_open = true;
+    lane->index = index;
+    lane->uid = entry->uid;
+    lane->pid = (pid_t)entry->pid;
+    lane->pid_start_time = entry->pid_start_time;
+    lane->incarnation = entry->incarnation;
+    lane->ring = &lanes->rings[entry->ring_index];
+    lane->done_sequence = entry->last_sequence;
+    lane->done_offset = entry->next_offset;
+    memcpy(lane->name, entry->producer, sizeof lane->name);
+    lane->name_bytes = (uint32_t)strlen(lane->name);
+    lane->is_producer = entry->is_producer;
+    lane->ring->lane_count++;
+    counter_set(&lanes->counters->lanes_attached,
+                counter_get(&lanes->counters->lanes_attached) + 1);
+}
+
 static enum es_status make_lane(struct lanes *lanes, const struct es_control_lane *entry,
                                 uint32_t index)
 {
@@ -420,7 +213,7 @@ static enum es_status make_lane(struct lanes *lanes, const struct es_control_lan
     lanes_lane_name(index, name);
     status = es_segment_create(lanes->directory_fd, name,
                                es_lane_bytes(geometry->arena_bytes, geometry->credit_count),
-                               LANE_MODE, ES_GROUP_NONE, &lane->segment);
+                               LANES_LANE_MODE, ES_GROUP_NONE, &lane->segment);
     if (status != ES_OK) {
         return status;
     }
@@ -436,7 +229,7 @@ static enum es_status make_lane(struct lanes *lanes, const struct es_control_lan
         es_segment_unmap(&lane->segment);
         return status;
     }
-    fill_lane(lanes, index, entry);
+    lanes_fill_lane(lanes, index, entry);
     es_control_set_lane(&lanes->control, index, entry);
     ES_PROBE(attach_entry_set);
     return ES_OK;

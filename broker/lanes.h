@@ -1,11 +1,12 @@
 /*
  * The broker's side of shared memory: the control page, a ring for each user
- * and a lane for each producer handle; made, handed out, found again after a
- * restart, taken back. Here is the broker's doubt about each lane: its private
- * cursor, whether it is believed, whether its owner lives.
+ * and a lane for each producer handle; made, handed out, taken back. Here is the
+ * broker's doubt about each lane: its private cursor, whether it is believed,
+ * whether its owner lives.
  *
- * What it does not do: speak over the control socket (control.h), fetch records
- * (drain.h), decide what is durable (committer.h).
+ * What it does not do: find them again after a restart (lanes_take_over.h), speak
+ * over the control socket (control.h), fetch records (drain.h), decide what is
+ * durable (committer.h).
  *
  * Threads. The commit thread alone, but for lanes_head(); others come by inbox_call().
  */
@@ -75,35 +76,12 @@ struct lanes_config {
     struct counters *counters;
 };
 
-/* What a former broker has left in the segment directory. */
-struct lanes_remains {
-    bool is_unreadable; /* for want of memory or descriptors: nobody knows what it says */
-    bool is_witness;    /* same store, boot and layout: what its head says was durable */
-    bool is_usable;     /* besides, its geometry is the wanted one, or lanes are in use */
-    struct es_control_identity identity;
-    struct es_control_head head;
-};
-
-/* Looks at the control page of a former broker and changes no byte. */
-void lanes_look(int directory_fd, const struct lanes_config *config,
-                struct lanes_remains *ret_remains);
-
 /*
  * Makes a new generation of shared memory.
  * ES_NO_SPACE, ES_E_IO, ES_E_PERMISSION: as the system says; errno is kept.
  */
 ES_MUST_USE enum es_status lanes_new(const struct lanes_config *config,
                                      const struct es_control_head *head, struct lanes **ret_lanes);
-
-/*
- * Takes over what a former broker left; the geometry of 'config' must be that of the
- * remains, whatever was wanted. 'ahead' holds, for each ring and lane
- * that batches after remains->head have touched, how far they came. Lanes and
- * rings that cannot be believed are given up and logged; the others go on.
- */
-ES_MUST_USE enum es_status lanes_take_over(const struct lanes_config *config,
-                                           const struct es_control_head *head,
-                                           const struct es_last *ahead, struct lanes **ret_lanes);
 
 /* Leaves the files in place, for a successor. NULL is fine. */
 void lanes_free(struct lanes *lanes);

@@ -1,6 +1,7 @@
 /*
- * What lanes.c (making rings and lanes), lanes_progress.c (how far batches have come
- * with them) and lanes_tidy.c (taking them back) share, and nobody else.
+ * What lanes.c (making rings and lanes), lanes_take_over.c (finding those of a former
+ * broker), lanes_progress.c (how far batches have come with them) and lanes_tidy.c
+ * (taking them back) share, and nobody else.
  */
 #ifndef BROKER_LANES_STATE_H
 #define BROKER_LANES_STATE_H
@@ -25,8 +26,18 @@ struct lanes {
 #define LANES_CONTROL_NAME "control"
 
 enum {
-    LANES_FILE_NAME_BYTES = 32
+    LANES_FILE_NAME_BYTES = 32,
+    LANES_RING_MODE = 0600, /* of the files */
+    LANES_LANE_MODE = 0600,
+    LANES_CONTROL_MODE = 0600
 };
+
+/* As 'config' says, without a ring or lane. NULL: not enough memory. */
+struct lanes *lanes_allocate(const struct lanes_config *config);
+
+/* The lane is open, as the control page's entry says; its segment and reader are the
+ * caller's to fill in. */
+void lanes_fill_lane(struct lanes *lanes, uint32_t index, const struct es_control_lane *entry);
 
 static inline void lanes_ring_name(uint32_t uid, char ret_name[LANES_FILE_NAME_BYTES])
 {

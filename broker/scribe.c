@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "broker/batch_close.h"
 #include "shm/futex.h"
 #include "shm/probe.h"
 

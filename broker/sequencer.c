@@ -1,38 +1,12 @@
 #include "broker/sequencer.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/expectation.h"
 #include "broker/producer_rules.h"
-#include "broker/snapshot_rules.h"
+#include "broker/sequencer_state.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
-#include "shm/codec/stream_key.h"
-#include "shm/codec/transaction.h"
-
-struct sequencer {
-    struct store *store;
-    struct heads *heads;
-    struct undo *undo;
-    uint64_t last_revision;
-    bool no_space;
-};
-
-/* What becomes of a transaction while its operations are gone through. */
-struct verdict {
-    enum es_status status; /* ES_OK so far, or of the first operation that failed */
-    enum es_reason reason;
-    bool batch_full;
-    bool is_first;              /* nothing of other transactions is in the batch */
-    bool needs_barrier;         /* it must be that, and everything before it be applied */
-    bool was_broken;            /* the lane's row of ordered records, before this one */
-    struct cache_entry *stream; /* whose state the answer tells, where it failed */
-    struct cache_entry *key;
-    struct cache_entry *producer; /* NULL: unnamed */
-    bool is_repeat;               /* the answer is that of the first time */
-};
 
 static enum es_status load_revision(struct sequencer *sequencer)
 {
@@ -93,221 +67,6 @@ bool sequencer_has_no_space(const struct sequencer *sequencer)
     return sequencer->no_space;
 }
 
-/* A broken rule is REJECTED, an expectation that does not hold a CONFLICT. */
-static void refuse(struct verdict *verdict, enum es_status status, enum es_reason reason)
-{
-    verdict->status = status;
-    verdict->reason = reason;
-}
-
-static void tell_stream(struct es_lane_result *result, const struct stream_state *state)
-{
-    result->stream_sequence = state->head.last_sequence;
-    memcpy(result->hash, state->head.last_hash, ES_HASH_SIZE);
-    result->tick = state->head.last_tick;
-    result->position = state->head.last_position;
-}
-
-/* The events of one append; the expectation of its head holds already. */
-static enum es_status append_events(struct sequencer *sequencer, struct batch *batch,
-                                    struct es_transaction_reader *reader,
-                                    const struct es_append_operation *append,
-                                    struct cache_entry *entry, struct verdict *verdict)
-{
-    struct es_append_event input;
-    bool found = true;
-
-    while (verdict->status == ES_OK && !verdict->batch_full) {
-        struct es_event_fields event = {.stream = append->parts};
-        const uint8_t *hash = NULL;
-        enum es_status status = ES_OK;
-        enum es_reason reason = es_transaction_read_event(reader, &input, &found);
-
-        if (reason != ES_REASON_NONE) {
-            refuse(verdict, ES_REJECTED, reason);
-            break;
-        }
-        if (!found) {
-            break;
-        }
-        event.tick = input.tick;
-        event.type = input.type;
-        event.payload = input.payload;
-        status = batch_append_event(batch, sequencer->undo, entry, &event, &hash);
-        if (status == ES_FULL) {
-            verdict->batch_full = true;
-        } else if (status != ES_OK) {
-            return status;
-        } else if (input.expected_hash != NULL &&
-                   memcmp(input.expected_hash, hash, ES_HASH_SIZE) != 0) {
-            refuse(verdict, ES_CONFLICT, ES_REASON_EVENT_HASH_DIFFERS);
-        }
-    }
-    return ES_OK;
-}
-
-static enum es_status add_append(struct sequencer *sequencer, struct batch *batch,
-                                 struct es_transaction_reader *reader,
-                                 const struct es_append_operation *append, struct verdict *verdict,
-                                 struct es_lane_result *result)
-{
-    struct cache_entry *entry = NULL;
-    struct cache_entry *category = NULL;
-    enum es_reason reason = ES_REASON_NONE;
-    enum es_status status = heads_stream(sequencer->heads, append->stream, &entry);
-
-    if (status == ES_OK && stream_state(entry)->run_batch == 0) { /* else it was readable */
-        status = heads_category(sequencer->heads, es_stream_category(append->stream), &category);
-    }
-    if (status != ES_OK) {
-        return status;
-    }
-    reason = expectation_of_stream(append, stream_state(entry));
-    if (reason != ES_REASON_NONE) {
-        refuse(verdict, ES_CONFLICT, reason);
-    } else {
-        status = append_events(sequencer, batch, reader, append, entry, verdict);
-    }
-    verdict->stream = entry;
-    tell_stream(result, stream_state(entry));
-    return status;
-}
-
-/* The commit record's entry for a key; its texts live as long as the batch. */
-static struct es_commit_kv commit_kv_of(const struct cache_entry *entry, const struct es_log_kv *kv,
-                                        enum es_commit_kv_op op)
-{
-    /* The cache's key is the family, then "K:", namespace, ":" and key. */
-    const char *name_space = (const char *)entry->key + 3;
-    struct es_commit_kv commit = {
-        .op = op,
-        .name_space = es_text_make(name_space, kv->name_space.size),
-        .key = es_text_make(name_space + kv->name_space.size + 1, kv->key.size),
-        .revision = kv->value.revision,
-    };
-
-    if (op == ES_COMMIT_KV_PUT) {
-        memcpy(commit.value_hash, kv->value.value_hash, ES_HASH_SIZE);
-    }
-    return commit;
-}
-
-static enum es_status add_kv(struct sequencer *sequencer, struct batch *batch,
-                             const struct es_kv_operation *kv, bool is_put, struct verdict *verdict,
-                             struct es_lane_result *result)
-{
-    struct cache_entry *entry = NULL;
-    struct es_log_operation operation = {.kind = is_put ? ES_LOG_KV_PUT : ES_LOG_KV_DELETE};
-    struct es_commit_kv commit;
-    uint8_t value_hash[ES_HASH_SIZE];
-    enum es_reason reason = ES_REASON_NONE;
-    enum es_status status =
-        heads_key(sequencer->heads, kv->family, kv->name_space, kv->key, &entry);
-
-    if (status != ES_OK) {
-        return status;
-    }
-    reason = expectation_of_key(&kv->expect, !is_put, key_state(entry));
-    if (reason != ES_REASON_NONE) {
-        verdict->key = entry;
-        refuse(verdict,
-               reason == ES_REASON_KEY_MISSING && kv->expect.kind == ES_EXPECTED_ANY ? ES_NOT_FOUND
-                                                                                     : ES_CONFLICT,
-               reason);
-        return ES_OK;
-    }
-    status = undo_save(sequencer->undo, entry);
-    if (status != ES_OK) {
-        return status;
-    }
-    es_hash(kv->value.data, kv->value.size, value_hash);
-    operation.as.kv = (struct es_log_kv){
-        .family = kv->family,
-        .name_space = kv->name_space,
-        .key = kv->key,
-        .value = {sequencer->last_revision + 1, value_hash, kv->value},
-    };
-    commit = commit_kv_of(entry, &operation.as.kv, is_put ? ES_COMMIT_KV_PUT : ES_COMMIT_KV_DELETE);
-    status = batch_add_operation(batch, &operation, kv->family == ES_KV_TRUTH ? &commit : NULL);
-    if (status == ES_FULL) {
-        verdict->batch_full = true;
-        return ES_OK;
-    }
-    sequencer->last_revision++;
-    batch->last_revision = sequencer->last_revision;
-    key_state(entry)->revision = is_put ? sequencer->last_revision : 0;
-    entry->changed_batch = batch->number;
-    result->revision = sequencer->last_revision;
-    return status;
-}
-
-static enum es_status add_operation(struct sequencer *sequencer, struct batch *batch,
-                                    struct es_transaction_reader *reader,
-                                    const struct es_operation *operation, struct verdict *verdict,
-                                    struct es_lane_result *result)
-{
-    struct snapshot_rules rules = {.store = sequencer->store,
-                                   .heads = sequencer->heads,
-                                   .batch = batch,
-                                   .is_first = verdict->is_first};
-    enum es_status status = ES_OK;
-
-    switch (operation->kind) {
-    case ES_OPERATION_APPEND:
-        return add_append(sequencer, batch, reader, &operation->as.append, verdict, result);
-    case ES_OPERATION_KV_PUT:
-        return add_kv(sequencer, batch, &operation->as.kv, true, verdict, result);
-    case ES_OPERATION_KV_DELETE:
-        return add_kv(sequencer, batch, &operation->as.kv, false, verdict, result);
-    case ES_OPERATION_SNAPSHOT_SAVE:
-        status = snapshot_rules_save(&rules, &operation->as.snapshot_save, result);
-        break;
-    case ES_OPERATION_SNAPSHOT_DELETE:
-        status = snapshot_rules_delete(&rules, &operation->as.snapshot_delete, result);
-        break;
-    }
-    if (status == ES_FULL) {
-        verdict->batch_full = true;
-        verdict->needs_barrier = rules.needs_barrier;
-        return ES_OK;
-    }
-    if (status == ES_NOT_FOUND) {
-        refuse(verdict, ES_NOT_FOUND, ES_REASON_SNAPSHOT_EVENT);
-        return ES_OK;
-    }
-    return status;
-}
-
-static enum es_status add_operations(struct sequencer *sequencer, struct batch *batch,
-                                     struct es_transaction_reader *reader, struct verdict *verdict,
-                                     struct es_lane_result *result)
-{
-    for (uint32_t index = 0; verdict->status == ES_OK && !verdict->batch_full; index++) {
-        struct es_operation operation;
-        bool found = false;
-        enum es_reason reason = es_transaction_read_operation(reader, &operation, &found);
-        enum es_status status = ES_OK;
-
-        result->operation_index = index;
-        verdict->stream = NULL;
-        if (reason != ES_REASON_NONE) {
-            refuse(verdict, ES_REJECTED, reason);
-        } else if (!found) {
-            break;
-        } else {
-            status = add_operation(sequencer, batch, reader, &operation, verdict, result);
-        }
-        if (status == ES_E_CORRUPT) { /* damage where it leads costs no other its service */
-            refuse(verdict, ES_REJECTED, ES_REASON_DAMAGE);
-            status = ES_OK;
-        }
-        if (status != ES_OK) {
-            return status;
-        }
-    }
-    return ES_OK;
-}
-
 /* Nothing but deletions: they make room, so the reserve is for them too. */
 static bool only_deletes(const struct incoming *incoming)
 {
@@ -333,7 +92,7 @@ static void judge_order(const struct incoming *incoming, struct verdict *verdict
         if ((incoming->flags & ES_RECORD_RESUME) != 0) {
             *incoming->order_broken = false;
         } else if (*incoming->order_broken) {
-            refuse(verdict, ES_PREVIOUS_FAILED, ES_REASON_PREVIOUS_FAILED);
+            sequencer_refuse(verdict, ES_PREVIOUS_FAILED, ES_REASON_PREVIOUS_FAILED);
         }
     }
 }
@@ -342,7 +101,7 @@ static void judge_space(const struct sequencer *sequencer, const struct incoming
                         struct verdict *verdict)
 {
     if (verdict->status == ES_OK && sequencer->no_space && !only_deletes(incoming)) {
-        refuse(verdict, ES_NO_SPACE, ES_REASON_DISK_RESERVE);
+        sequencer_refuse(verdict, ES_NO_SPACE, ES_REASON_DISK_RESERVE);
     }
 }
 
@@ -357,7 +116,7 @@ static enum es_status judge_named(struct sequencer *sequencer, struct batch *bat
     enum es_reason reason = ES_REASON_NONE;
     enum es_status status = producer_rules_judge_owner(sequencer->heads, incoming, &named);
 
-    refuse(verdict, named.status, named.reason);
+    sequencer_refuse(verdict, named.status, named.reason);
     if (status != ES_OK || verdict->status != ES_OK) {
         return status;
     }
@@ -367,7 +126,7 @@ static enum es_status judge_named(struct sequencer *sequencer, struct batch *bat
     }
     reason = es_transaction_read(reader, incoming->transaction, incoming->transaction_bytes);
     if (reason != ES_REASON_NONE) {
-        refuse(verdict, ES_REJECTED, reason);
+        sequencer_refuse(verdict, ES_REJECTED, reason);
         return ES_OK;
     }
     status =
@@ -376,7 +135,7 @@ static enum es_status judge_named(struct sequencer *sequencer, struct batch *bat
         verdict->needs_barrier = true;
         return ES_OK;
     }
-    refuse(verdict, named.status, named.reason);
+    sequencer_refuse(verdict, named.status, named.reason);
     if (status != ES_OK || verdict->status != ES_OK) {
         return status;
     }
@@ -414,7 +173,7 @@ static void judge_envelope(const struct sequencer *sequencer, const struct incom
         reason = ES_REASON_PRODUCER_UNNAMED;
     }
     if (reason != ES_REASON_NONE) {
-        refuse(verdict, ES_REJECTED, reason);
+        sequencer_refuse(verdict, ES_REJECTED, reason);
     }
 }
 
@@ -431,7 +190,7 @@ static void take_back(struct sequencer *sequencer, struct batch *batch,
     memset(result, 0, sizeof *result);
     result->operation_index = operation_index;
     if (verdict->stream != NULL) {
-        tell_stream(result, stream_state(verdict->stream));
+        sequencer_tell_stream(result, stream_state(verdict->stream));
     }
     if (verdict->key != NULL) {
         result->revision = key_state(verdict->key)->revision;
@@ -456,7 +215,7 @@ static void accept_named(struct batch *batch, const struct batch_mark *mark,
     if (batch->event_count > mark->event_count) {
         const struct batch_event *event = &batch->events[batch->event_count - 1];
 
-        tell_stream(result, stream_state(batch->runs[event->run_index].stream));
+        sequencer_tell_stream(result, stream_state(batch->runs[event->run_index].stream));
     }
     if (batch->kv_count > mark->kv_count) {
         result->revision = batch->kvs[batch->kv_count - 1].revision;
@@ -531,7 +290,7 @@ enum es_status sequencer_add(struct sequencer *sequencer, struct batch *batch,
     undo_begin(sequencer->undo);
     status = begin(sequencer, batch, incoming, &reader, &verdict, &result);
     if (status == ES_OK && is_to_be_stored(&verdict)) {
-        status = add_operations(sequencer, batch, &reader, &verdict, &result);
+        status = sequencer_add_operations(sequencer, batch, &reader, &verdict, &result);
     }
     if (status != ES_OK) {
         return status;
@@ -549,7 +308,7 @@ enum es_status sequencer_add(struct sequencer *sequencer, struct batch *batch,
         return ES_FULL;
     }
     if (verdict.batch_full) {
-        refuse(&verdict, ES_REJECTED, ES_REASON_BATCH_LIMIT);
+        sequencer_refuse(&verdict, ES_REJECTED, ES_REASON_BATCH_LIMIT);
     }
     answer(batch_add_answer(batch), incoming, &result, &verdict);
     return ES_OK;

@@ -2,8 +2,9 @@
  * What must hold before the first answer: the commit log, the store, the anchor
  * and the control page of this boot are witnesses of one history, and any of
  * them that knows of more than the others can show is a reason to refuse. All of
- * this is judged read-only; a refusal changes no byte. Only then is the store
- * opened for writing, the log replayed and flushed, and a new segment begun.
+ * this is judged read-only (startup_check.h); a refusal changes no byte. Only then is
+ * the store opened for writing, the log replayed and flushed (startup_replay.h), and a
+ * new segment begun.
  *
  * Threads. One, before all others.
  */
@@ -18,7 +19,7 @@
 #include "broker/counters.h"
 #include "broker/data_directory.h"
 #include "broker/heads.h"
-#include "broker/lanes.h"
+#include "broker/lanes_take_over.h"
 #include "broker/log.h"
 #include "broker/store.h"
 #include "shm/codec/last_record.h"

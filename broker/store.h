@@ -1,7 +1,7 @@
 /*
  * Ordered column families with atomic batches, snapshots and iterators: what
  * the broker keeps its state in. store_rocksdb.c is the durable one,
- * store_memory.c lives and dies with the process, store_overlay.c lays writes
+ * store_memory*.c lives and dies with the process, store_overlay.c lays writes
  * over a store that stays untouched (offline verify). None of them knows what
  * keys and values mean (apply.c does), and none logs: store_why() tells.
  *

@@ -1,7 +1,7 @@
 /*
  * An ordered map that keeps every version somebody still holds: a treap whose
  * nodes are shared between versions and copied on the way to a change. Holding
- * the root of a tree is a snapshot of it. For store_memory.c.
+ * the root of a tree is a snapshot of it. For store_memory*.c.
  *
  * Threads. Trees are values: changing one never changes another, so any thread
  *          may read a root it holds. Reference counts are atomic.

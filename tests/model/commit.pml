@@ -287,7 +287,7 @@ inline finish()
 #endif
 }
 
-/* startup.c: replay(), begin() -> lanes_take_over() */
+/* startup_replay.c: startup_replay(); startup.c: begin() -> lanes_take_over() */
 inline take_over()
 {
     atomic {

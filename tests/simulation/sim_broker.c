@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/commit_loop.h"
+#include "broker/lanes_take_over.h"
 #include "broker/startup.h"
 #include "tests/simulation/sim_clients.h"
 #include "tests/simulation/sim_disks.h"

@@ -1,5 +1,5 @@
 /*
- * The process of the broker: assembled as broker.c does it, without sockets. What its
+ * The process of the broker: assembled as broker_parts.c does it, without sockets. What its
  * control thread and request workers would do, clients ask for here: each call is a
  * fiber that waits in the real inbox.
  *

@@ -434,7 +434,7 @@ static bool step(struct producer *producer)
         return true;
     }
     if (!is_known(producer)) {
-        /* One with a name may be that had not mapped it: see take_over_lane() of lanes.c. */
+        /* One with a name may be that had not mapped it: lanes_take_over.c, take_over_lane(). */
         if (producer->name == OP_UNNAMED &&
             (sim.spoilt_uids >> (producer->uid - SIM_FIRST_UID) & 1U) == 0) {
             sim_violation("the lane of a living producer was given up");

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "broker/apply.h"
+#include "broker/batch_close.h"
+#include "broker/lanes_take_over.h"
 #include "broker/process.h"
 #include "shm/codec/hash.h"
 #include "shm/futex.h"
@@ -99,7 +101,7 @@ static struct lanes_config lanes_config_of(const struct world *world, struct wor
     return config;
 }
 
-/* As note_ahead() of startup.c: absolute values, the last one counts. */
+/* As note_ahead() of startup_replay.c: absolute values, the last one counts. */
 static void note_ahead(struct es_last *ahead, const struct es_last *last)
 {
     for (uint32_t i = 0; i < last->ring_count; i++) {

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "broker/lanes_take_over.h"
 #include "broker/process.h"
 #include "shm/codec/hash.h"
 #include "shm/codec/transaction.h"

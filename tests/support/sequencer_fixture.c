@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "broker/batch_close.h"
 #include "shm/codec/kv_value.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "broker/apply.h"
+#include "broker/batch_close.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
 

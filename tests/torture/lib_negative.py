@@ -26,7 +26,7 @@ MUTANTS = [
     ("does not fence a name's earlier owner", "broker/producer_rules.c",
      (("state->owner_incarnation != incoming->incarnation", "state->owner_incarnation == 0"),),
      "attach_entry_set"),
-    ("takes over lanes as the control page has them, a batch too early", "broker/startup.c",
+    ("takes over lanes as the control page has them, a batch too early", "broker/startup_replay.c",
      (("        note_ahead(&startup->ahead, &last);\n", ""),), "commit_applied"),
 ]
 

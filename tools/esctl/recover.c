@@ -5,7 +5,7 @@
 #include "tools/esctl/stop_signal.h"
 #include "tools/esctl/verify_offline.h"
 
-#include "broker/lanes.h"
+#include "broker/lanes_take_over.h"
 #include "shm/segment.h"
 
 #include <fcntl.h>
