@@ -99,9 +99,12 @@ static enum es_status take_record(struct drain *drain, struct batch *batch, stru
 {
     struct es_record record;
     struct incoming incoming = {.lane = lane, .uid = lane->uid};
-    enum es_status status =
-        es_lane_next(&lane->reader, drain->buffer, drain->config.record_bytes_max, &record);
+    enum es_status status = ES_EMPTY;
 
+    if (lane->reader.evicted_why != NULL) {
+        return ES_EMPTY; /* that was said when it was cut off; its tickets go on for a while */
+    }
+    status = es_lane_next(&lane->reader, drain->buffer, drain->config.record_bytes_max, &record);
     if (status == ES_E_CORRUPT || status == ES_FULL) {
         if (status == ES_FULL) {
             es_lane_evict(&lane->reader, "a record larger than the lane allows");
