@@ -8,6 +8,7 @@
 #include "broker/limits.h"
 #include "broker/logger.h"
 #include "broker/pace.h"
+#include "broker/share.h"
 #include "shm/doorbell.h"
 #include "shm/futex.h"
 #include "shm/probe.h"
@@ -230,39 +231,48 @@ static bool commit_once(struct commit_loop *loop)
 static bool is_worth_staying(struct commit_loop *loop)
 {
     int64_t until_ns = es_monotonic_ns() + COMMIT_SPIN_NS;
+    int64_t now_ns = 0;
 
     do {
+        now_ns = es_monotonic_ns();
         for (int i = 0; i < 16; i++) {
-            if (drain_has_work(loop->config.drain)) {
+            if (drain_has_work(loop->config.drain, now_ns)) {
                 return true;
             }
             es_cpu_relax();
         }
         sched_yield();
-    } while (es_monotonic_ns() < until_ns);
+    } while (now_ns < until_ns);
     return false;
 }
 
+/* Producers whose ring rests need not wake anybody: its end is waited for. */
 static void sleep_until_something_waits(struct commit_loop *loop)
 {
     const struct es_ring *rings[ES_RING_COUNT_MAX];
     uint32_t ring_count = 0;
+    int64_t now_ns = es_monotonic_ns();
+    int64_t until_ns = now_ns + SWEEP_INTERVAL_NS;
+    int64_t rests_until_ns = share_rests_until(loop->config.lanes, now_ns);
 
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
         const struct lane_ring *ring = lanes_ring(loop->config.lanes, i);
 
-        if (ring != NULL) {
+        if (ring != NULL && ring->rests_until_ns <= now_ns) {
             rings[ring_count++] = &ring->reader.ring;
         }
     }
     es_doorbell_arm(&loop->doorbell, rings, ring_count);
-    if (drain_has_work(loop->config.drain) ||
+    if (drain_has_work(loop->config.drain, now_ns) ||
         atomic_load_explicit(&loop->is_stopping, memory_order_acquire)) {
         es_doorbell_disarm(&loop->doorbell);
         return;
     }
-    if (es_doorbell_sleep(&loop->doorbell, es_monotonic_ns() + SWEEP_INTERVAL_NS) != ES_OK) {
-        return; /* the deadline: time to sweep */
+    if (rests_until_ns < until_ns) {
+        until_ns = rests_until_ns;
+    }
+    if (es_doorbell_sleep(&loop->doorbell, until_ns) != ES_OK) {
+        return; /* the deadline: time to sweep, or for who rested */
     }
 }
 

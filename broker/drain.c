@@ -5,6 +5,7 @@
 
 #include "broker/limits.h"
 #include "broker/producer_rules.h"
+#include "broker/share.h"
 
 /* A record or request that was fetched but found no room in its batch: the next
  * batch begins with it. */
@@ -321,41 +322,16 @@ static enum es_status use_ticket(struct drain *drain, struct batch *batch, struc
     return ES_OK;
 }
 
-/* It waits for this batch, or is likely to wait for the next. */
-static bool is_active(const struct drain *drain, const struct lane_ring *ring)
-{
-    return (ring->active_ns != 0 && drain->now_ns - ring->active_ns < SHARED_FOR_NS) ||
-           ring->has_ticket || es_ring_has_ticket(&ring->reader);
-}
-
-/* Several users publish lately: then none of them may fill a batch, for the others wait
- * for all of it. */
-static bool is_shared(const struct drain *drain)
-{
-    uint32_t active_count = 0;
-
-    for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
-        const struct lane_ring *ring = lanes_ring(drain->config.lanes, i);
-
-        active_count += ring != NULL && is_active(drain, ring);
-    }
-    return active_count > 1;
-}
-
 static enum es_status drain_ring(struct drain *drain, struct batch *batch, struct lane_ring *ring)
 {
-    bool shares = is_shared(drain);
-    /* One lap at most: a flood of stale tickets must not keep the batch waiting. */
-    uint32_t ticket_count_max = shares ? SHARE_TICKETS_MAX : ring->reader.ring.slot_count;
-    uint32_t answers_before = batch->answer_count;
-    uint32_t bytes_before = batch->bytes;
+    struct share share;
     enum es_status status = ES_OK;
 
-    for (uint32_t taken = 0; status == ES_OK && taken <= ticket_count_max; taken++) {
-        if (shares && (batch->answer_count - answers_before >= SHARE_RECORDS_MAX ||
-                       batch->bytes - bytes_before >= batch->bytes_max / SHARES_OF_BYTES)) {
-            break;
-        }
+    if (drain->now_ns < ring->rests_until_ns) {
+        return ES_EMPTY;
+    }
+    share_begin(&share, drain->config.lanes, ring, batch, drain->now_ns);
+    while (status == ES_OK && share_take_ticket(&share, ring, batch, drain->now_ns)) {
         if (!ring->has_ticket) {
             status = next_ticket(drain, ring);
         }
@@ -402,7 +378,7 @@ static enum es_status sweep_lane(struct drain *drain, struct batch *batch, struc
 static enum es_status sweep(struct drain *drain, struct batch *batch, int64_t now_ns)
 {
     uint32_t swept[ES_RING_COUNT_MAX] = {0};
-    bool shares = is_shared(drain);
+    bool shares = share_is_due(drain->config.lanes, now_ns);
     enum es_status status = ES_OK;
 
     if (now_ns - drain->swept_ns < SWEEP_INTERVAL_NS) {
@@ -499,7 +475,7 @@ bool drain_needs_commit(struct drain *drain, const struct batch *batch)
     return false;
 }
 
-bool drain_has_work(struct drain *drain)
+bool drain_has_work(struct drain *drain, int64_t now_ns)
 {
     if (drain->held.is_held || drain->waiting.submission != NULL ||
         inbox_has_work(drain->config.inbox)) {
@@ -508,7 +484,7 @@ bool drain_has_work(struct drain *drain)
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
         const struct lane_ring *ring = lanes_ring(drain->config.lanes, i);
 
-        if (ring != NULL && (ring->has_ticket || es_ring_has_ticket(&ring->reader))) {
+        if (ring != NULL && share_is_ready(ring, now_ns)) {
             return true;
         }
     }

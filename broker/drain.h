@@ -56,7 +56,7 @@ void drain_end(struct drain *drain);
 bool drain_needs_commit(struct drain *drain, const struct batch *batch);
 
 /* Whether drain_fill() would find something, tickets and inbox alone: for a look
- * before sleeping. */
-bool drain_has_work(struct drain *drain);
+ * before sleeping. Rings that rest (share.h) have nothing. */
+bool drain_has_work(struct drain *drain, int64_t now_ns);
 
 #endif

@@ -43,8 +43,9 @@ struct lane_ring {
     uint64_t until;
     bool has_ticket;
     uint32_t lane_count;
-    int64_t active_ns;    /* when a ticket of it was taken last; 0: never */
-    uint32_t fault_index; /* shm/fault.h */
+    int64_t active_ns;      /* when a ticket of it was taken last; 0: never */
+    int64_t rests_until_ns; /* it had its share: share.h */
+    uint32_t fault_index;   /* shm/fault.h */
 };
 
 struct lane {

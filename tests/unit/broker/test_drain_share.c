@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "broker/limits.h"
+#include "broker/share.h"
 #include "shm/codec/hash.h"
 #include "tests/support/commit_parts.h"
 
@@ -92,17 +93,72 @@ static void beside_another_a_user_gets_its_share_of_each_batch(void **state)
     collect_all(&producer);
     publish_all(&producer);
     for (uint32_t taken = 0; taken < RECORDS; taken += parts->batch->answer_count) {
+        now_ns += SHARE_REST_NS;
         other->active_ns = now_ns;
         assert_int_equal(commit_parts_round(parts, now_ns), ES_OK);
         assert_in_range(parts->batch->answer_count, 1, SHARE_RECORDS_MAX);
     }
     collect_all(&producer);
+    now_ns += SHARE_REST_NS;
 
     other->active_ns = now_ns - SHARED_FOR_NS; /* it has fallen silent */
     publish_all(&producer);
     assert_int_equal(commit_parts_round(parts, now_ns), ES_OK);
     assert_int_equal(parts->batch->answer_count, RECORDS);
     collect_all(&producer);
+    parts_detach(&producer);
+}
+
+static void who_had_a_share_rests_and_does_not_wake_the_commit_thread(void **state)
+{
+    struct commit_parts *parts = *state;
+    uint32_t lane_index = 0;
+    struct lane_ring *other = ring_of_another_user(parts, &lane_index);
+    struct parts_producer producer;
+    uint32_t taken = 0;
+
+    parts_attach(parts, &producer);
+    publish_all(&producer);
+    other->active_ns = NOW_NS;
+    assert_int_equal(share_rests_until(parts->lanes, NOW_NS), INT64_MAX);
+    assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
+    assert_in_range(parts->batch->answer_count, 1, SHARE_RECORDS_MAX);
+    taken = parts->batch->answer_count;
+    assert_int_equal(share_rests_until(parts->lanes, NOW_NS), NOW_NS + SHARE_REST_NS);
+    assert_false(drain_has_work(parts->drain, NOW_NS + SHARE_REST_NS - 1));
+    assert_int_equal(commit_parts_round(parts, NOW_NS + SHARE_REST_NS - 1), ES_OK);
+    assert_int_equal(parts->batch->answer_count, 0);
+    assert_int_equal(es_ring_place(&other->reader.ring, lane_index, 1), ES_OK);
+    assert_true(drain_has_work(parts->drain, NOW_NS + SHARE_REST_NS - 1)); /* the other's */
+
+    assert_true(drain_has_work(parts->drain, NOW_NS + SHARE_REST_NS));
+    assert_int_equal(share_rests_until(parts->lanes, NOW_NS + SHARE_REST_NS), INT64_MAX);
+    assert_int_equal(commit_parts_round(parts, NOW_NS + SHARE_REST_NS), ES_OK);
+    assert_in_range(parts->batch->answer_count, 1, SHARE_RECORDS_MAX);
+    taken += parts->batch->answer_count;
+    assert_int_equal(commit_parts_round(parts, NOW_NS + 2 * SHARED_FOR_NS), ES_OK);
+    assert_int_equal(taken + parts->batch->answer_count, RECORDS);
+    collect_all(&producer);
+    parts_detach(&producer);
+}
+
+/* It is worth nothing, and costs what a record costs. */
+static void a_flood_of_stale_tickets_is_a_share_too(void **state)
+{
+    struct commit_parts *parts = *state;
+    uint32_t lane_index = 0;
+    struct lane_ring *other = ring_of_another_user(parts, &lane_index);
+    struct parts_producer producer;
+    uint32_t placed = 0;
+
+    parts_attach(parts, &producer);
+    while (es_ring_place(&other->reader.ring, lane_index, UINT64_C(1) << 20) == ES_OK) {
+        placed++;
+    }
+    lanes_ring(parts->lanes, producer.attachment.ring_index)->active_ns = NOW_NS;
+    assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
+    assert_true(placed > SHARE_TICKETS_MAX);
+    assert_int_equal(share_rests_until(parts->lanes, NOW_NS), NOW_NS + SHARE_REST_NS);
     parts_detach(&producer);
 }
 
@@ -185,6 +241,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(alone_a_user_fills_the_batch, setup, teardown),
         cmocka_unit_test_setup_teardown(beside_another_a_user_gets_its_share_of_each_batch, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(who_had_a_share_rests_and_does_not_wake_the_commit_thread,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_flood_of_stale_tickets_is_a_share_too, setup, teardown),
         cmocka_unit_test_setup_teardown(a_first_ticket_gets_its_share_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_share_is_one_of_bytes_too, setup, teardown),
         cmocka_unit_test_setup_teardown(full_batches_do_not_put_off_the_sweep, setup, teardown),
