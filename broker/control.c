@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "broker/admission.h"
 #include "broker/attach_reply.h"
 #include "broker/connections.h"
 #include "broker/logger.h"
@@ -22,11 +23,11 @@
 #include "broker/socket_file.h"
 #include "shm/codec/attach.h"
 #include "shm/codec/names.h"
+#include "shm/futex.h"
 #include "shm/probe.h"
 
 enum {
     LISTEN_BACKLOG = 4096, /* the kernel takes what it allows */
-    ACCEPTS_AT_ONCE = 64,
     EVENTS_PER_WAIT = 32,
     TELL_AGAIN_MS = 20,            /* until the commit thread's inbox takes an end again */
     DESCRIPTORS_RECEIVED_MAX = 253 /* SCM_MAX_FD: all that one message can bring */
@@ -45,6 +46,7 @@ struct control {
     struct control_config config;
     int epoll_fd;
     int listener_fd;
+    struct admission admission;
     int signal_fd;
     int stop_fd;
     bool is_over;
@@ -81,7 +83,8 @@ static enum es_status listen_on(struct control *control, char *why)
         snprintf(why, CONTROL_WHY_BYTES, "cannot listen on %s: %s", path, strerror(errno));
         return errno == EACCES || errno == EPERM ? ES_E_PERMISSION : ES_E_IO;
     }
-    return watch(control, control->listener_fd, SOURCE_LISTENER, 0);
+    return admission_open(&control->admission, control->epoll_fd, control->listener_fd,
+                          (epoll_data_t){.u64 = (uint64_t)SOURCE_LISTENER << 32});
 }
 
 static enum es_status hear_signals(struct control *control)
@@ -228,11 +231,14 @@ static bool accept_one(struct control *control)
     return true;
 }
 
-/* Several at once: a crowd is worked off faster than it can come. */
 static void accept_some(struct control *control)
 {
-    for (int i = 0; i < ACCEPTS_AT_ONCE && accept_one(control); i++) {
+    for (int i = 0; i < ADMISSIONS_AT_ONCE; i++) {
+        if (!accept_one(control)) {
+            return;
+        }
     }
+    admission_rest(&control->admission, es_monotonic_ns());
 }
 
 struct attaching {
@@ -520,8 +526,9 @@ void control_run(struct control *control)
     struct epoll_event events[EVENTS_PER_WAIT];
 
     while (!control->is_over) {
-        int count = epoll_wait(control->epoll_fd, events, EVENTS_PER_WAIT,
-                               control->untold_count > 0 ? TELL_AGAIN_MS : -1);
+        int wait_ms = admission_wait_ms(&control->admission, es_monotonic_ns(),
+                                        control->untold_count > 0 ? TELL_AGAIN_MS : -1);
+        int count = epoll_wait(control->epoll_fd, events, EVENTS_PER_WAIT, wait_ms);
 
         for (int i = 0; i < count; i++) {
             handle(control, &events[i]);

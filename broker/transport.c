@@ -31,7 +31,6 @@ struct transport_worker {
 static int listening_start(struct listening *listening, const struct transport_config *config)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = listening};
 
     memcpy(address.sun_path, listening->path, strlen(listening->path));
     listening->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -43,7 +42,8 @@ static int listening_start(struct listening *listening, const struct transport_c
     if ((config->group_given && chown(listening->path, (uid_t)-1, (gid_t)config->group_id) != 0) ||
         chmod(listening->path, config->group_given ? 0660 : 0700) != 0 ||
         listen(listening->fd, LISTEN_BACKLOG) != 0 ||
-        epoll_ctl(listening->transport->epoll, EPOLL_CTL_ADD, listening->fd, &event) != 0) {
+        admission_open(&listening->admission, listening->transport->epoll, listening->fd,
+                       (epoll_data_t){.ptr = listening}) != ES_OK) {
         return errno;
     }
     return 0;

@@ -273,9 +273,9 @@ static void welcome(struct listening *listening, int fd)
     pthread_mutex_unlock(&transport->mutex);
 }
 
-static void accept_all(struct listening *listening)
+static void accept_some(struct listening *listening)
 {
-    for (int i = 0; i < EVENTS_AT_ONCE; i++) {
+    for (int i = 0; i < ADMISSIONS_AT_ONCE; i++) {
         int fd = accept4(listening->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd >= 0) {
@@ -287,6 +287,7 @@ static void accept_all(struct listening *listening)
             return;
         }
     }
+    admission_rest(&listening->admission, (int64_t)transport_now_ns());
 }
 
 /* Ends those who do not greet, or do not take their reply, or send half a request. */
@@ -310,6 +311,14 @@ static void sweep(struct listening *listening, uint64_t now)
     }
 }
 
+static int wait_ms(struct transport *transport)
+{
+    int64_t now_ns = (int64_t)transport_now_ns();
+
+    return admission_wait_ms(&transport->events.admission, now_ns,
+                             admission_wait_ms(&transport->requests.admission, now_ns, SWEEP_MS));
+}
+
 void *transport_serve(void *context)
 {
     struct transport *transport = context;
@@ -317,13 +326,13 @@ void *transport_serve(void *context)
 
     while (!atomic_load(&transport->ending)) {
         struct epoll_event events[EVENTS_AT_ONCE];
-        int count = epoll_wait(transport->epoll, events, EVENTS_AT_ONCE, SWEEP_MS);
+        int count = epoll_wait(transport->epoll, events, EVENTS_AT_ONCE, wait_ms(transport));
 
         for (int i = 0; i < count; i++) {
             void *who = events[i].data.ptr;
 
             if (who == &transport->events || who == &transport->requests) {
-                accept_all(who);
+                accept_some(who);
             } else if (who != transport) {
                 peer_serve(who, events[i].events);
             }

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "broker/admission.h"
 #include "broker/sp_link.h"
 #include "broker/transport.h"
 
@@ -32,6 +33,7 @@ struct listening {
     enum sp_role role;
     int fd;
     bool bound;
+    struct admission admission;
     struct peer *peers;
     uint32_t peer_count;
     char path[TRANSPORT_PATH_BYTES_MAX];
