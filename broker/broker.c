@@ -15,6 +15,7 @@
 #include "broker/broker_parts.h"
 #include "broker/last_words.h"
 #include "broker/limits.h"
+#include "broker/slice.h"
 #include "shm/codec/hash.h"
 #include "shm/fault.h"
 #include "shm/probe.h"
@@ -62,6 +63,7 @@ static void *run_commit_thread(void *context)
                                         .failed = parts->failed};
 
     pthread_setname_np(pthread_self(), "es-commit");
+    slice_shorten();
     commit_loop_run(parts->loop, &config);
     return NULL;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "broker/batch_close.h"
+#include "broker/slice.h"
 #include "shm/futex.h"
 #include "shm/probe.h"
 
@@ -102,6 +103,7 @@ static void *run(void *context)
     struct scribe *scribe = context;
 
     pthread_setname_np(pthread_self(), "es-scribe");
+    slice_shorten();
     for (;;) {
         uint32_t turn = atomic_load_explicit(&scribe->turn, memory_order_acquire); /* [S1] */
 
