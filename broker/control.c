@@ -19,6 +19,7 @@
 #include "broker/attach_reply.h"
 #include "broker/connections.h"
 #include "broker/logger.h"
+#include "broker/owners.h"
 #include "broker/process.h"
 #include "broker/socket_file.h"
 #include "shm/codec/attach.h"
@@ -51,10 +52,7 @@ struct control {
     int stop_fd;
     bool is_over;
     struct connections connections;
-    int pidfds[ES_LANE_COUNT_MAX];            /* of the owners, by lane index; -1: not watched */
-    uint64_t incarnations[ES_LANE_COUNT_MAX]; /* of the lanes as they were handed out last */
-    bool is_untold[ES_LANE_COUNT_MAX];        /* its owner ended; the commit thread is to hear it */
-    uint32_t untold_count;
+    struct owners owners;
 };
 
 static enum es_status watch(struct control *control, int fd, enum source source, uint32_t index)
@@ -103,99 +101,6 @@ static enum es_status hear_signals(struct control *control)
     return watch(control, control->stop_fd, SOURCE_STOP, 0);
 }
 
-/* ---- owners -------------------------------------------------------------- */
-
-struct gone {
-    struct lanes *lanes;
-    uint32_t index;
-    uint64_t incarnation;
-};
-
-static void tell_gone(void *context)
-{
-    const struct gone *gone = context;
-
-    lanes_owner_gone(gone->lanes, gone->index, gone->incarnation);
-}
-
-static void set_untold(struct control *control, uint32_t index, bool is_untold)
-{
-    control->untold_count += (uint32_t)is_untold - (uint32_t)control->is_untold[index];
-    control->is_untold[index] = is_untold;
-}
-
-static void forget_owner(struct control *control, uint32_t index)
-{
-    set_untold(control, index, false);
-    if (control->pidfds[index] >= 0) {
-        close(control->pidfds[index]); /* leaves the epoll set with its last descriptor */
-        control->pidfds[index] = -1;
-    }
-}
-
-/* Watches with this descriptor from now on; -1: the process cannot be watched. That is
- * not dead: its lane is kept until it is closed. */
-static void watch_owner(struct control *control, uint32_t index, int pidfd)
-{
-    control->pidfds[index] = pidfd;
-    if (pidfd >= 0 && watch(control, pidfd, SOURCE_OWNER, index) != ES_OK) {
-        forget_owner(control, index);
-    }
-    if (control->pidfds[index] < 0) {
-        log_warning("cannot watch the owner of lane %u: it is kept until it is closed", index);
-    }
-}
-
-/* Lanes that were taken over; the commit thread does not run yet. */
-static void find_owner(void *context, uint32_t index, uint64_t incarnation, pid_t pid,
-                       uint64_t pid_start_time)
-{
-    struct control *control = context;
-    bool is_gone = false;
-    int pidfd = process_watch(pid, pid_start_time, &is_gone);
-
-    if (is_gone) {
-        lanes_owner_gone(control->config.lanes, index, incarnation);
-    } else {
-        control->incarnations[index] = incarnation;
-        watch_owner(control, index, pidfd);
-    }
-}
-
-/* An event may be older than the watch: a lane that was closed is given to others,
- * perhaps in the very round in which its former owner ends. */
-static bool has_ended(int pidfd)
-{
-    struct pollfd look = {.fd = pidfd, .events = POLLIN};
-
-    return pidfd >= 0 && poll(&look, 1, 0) == 1;
-}
-
-/* Nothing else tells of it once the descriptor is closed: what the inbox has no room or
- * no memory for is said again. */
-static void owner_ended(struct control *control, uint32_t index)
-{
-    struct gone gone = {control->config.lanes, index, control->incarnations[index]};
-    enum es_status status = ES_OK;
-
-    forget_owner(control, index);
-    status = inbox_call(control->config.inbox, tell_gone, &gone);
-    if (status == ES_NOT_SERVING) {
-        log_debug("lane %u: its owner ended while the broker stops", index);
-    } else if (status != ES_OK) {
-        set_untold(control, index, true);
-    }
-}
-
-static void tell_untold(struct control *control)
-{
-    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX && control->untold_count > 0; i++) {
-        if (control->is_untold[i]) {
-            owner_ended(control, i);
-        }
-    }
-}
-
 /* ---- connections --------------------------------------------------------- */
 
 static bool is_welcome(const struct control *control, const struct ucred *peer)
@@ -214,7 +119,7 @@ static bool accept_one(struct control *control)
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE) {
             /* who waits outside is asked for again and again */
-            (void)connections_drop_one(&control->connections, control->incarnations);
+            (void)connections_drop_one(&control->connections, control->owners.incarnations);
         }
         return false;
     }
@@ -222,7 +127,7 @@ static bool accept_one(struct control *control)
         close(fd);
         return true;
     }
-    place = connections_place(&control->connections, control->incarnations);
+    place = connections_place(&control->connections, control->owners.incarnations);
     connections_fill(&control->connections, place, fd, peer.uid, peer.pid);
     if (watch(control, fd, SOURCE_CONNECTION, (uint32_t)(place - control->connections.places)) !=
         ES_OK) {
@@ -269,21 +174,6 @@ static enum es_status make_lane(void *context, uint64_t *ret_incarnation)
     return attaching->status;
 }
 
-/* Their ends may not have been heard yet: an event of this very round, or none at all
- * where a takeover has just found them. */
-static bool find_ended_owners(struct control *control)
-{
-    bool is_found = false;
-
-    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
-        if (control->is_untold[i] || has_ended(control->pidfds[i])) {
-            owner_ended(control, i);
-            is_found = true;
-        }
-    }
-    return is_found;
-}
-
 /* The lane, and with it the name: answered when everything that the name's owner had
  * published, and then the new owner, are durable. */
 static enum es_status claim(struct attaching *attaching, const struct es_attach_request *request)
@@ -303,7 +193,7 @@ static enum es_status claim(struct attaching *attaching, const struct es_attach_
         return ES_E_INVALID;
     }
     status = inbox_run(control->config.inbox, &errand);
-    if (status == ES_E_BUSY && find_ended_owners(control)) {
+    if (status == ES_E_BUSY && owners_find_ended(&control->owners)) {
         status = inbox_run(control->config.inbox, &errand);
     }
     if (status == ES_E_BUSY) {
@@ -354,6 +244,13 @@ static void describe(struct attaching *attaching, const struct es_attach_request
     attaching->applicant.pid_start_time = process_start_time(connection->pid);
 }
 
+static void close_if_open(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 static void close_descriptors(const struct lanes_attachment *attachment)
 {
     close(attachment->control_fd);
@@ -399,13 +296,11 @@ static enum es_status serve_attach(struct control *control, struct connection *c
     close_descriptors(made);
     pidfd = process_watch_peer(connection->fd, connection->pid, attaching.applicant.pid_start_time,
                                &is_gone);
-    control->incarnations[made->lane_index] = made->incarnation;
-    forget_owner(control, made->lane_index);
-    if (!is_gone) {
-        watch_owner(control, made->lane_index, pidfd);
-    }
-    if (is_gone || !connection->is_attached) {
-        owner_ended(control, made->lane_index); /* dead, or it never heard of its lane */
+    if (is_gone || !connection->is_attached) { /* dead, or it never heard of its lane */
+        owners_add_ended(&control->owners, made->lane_index, made->incarnation);
+        close_if_open(pidfd);
+    } else {
+        owners_add(&control->owners, made->lane_index, made->incarnation, pidfd);
     }
     return connection->is_attached ? ES_OK : ES_E_CLOSED;
 }
@@ -483,10 +378,8 @@ enum es_status control_new(const struct control_config *config, char *why,
     control->signal_fd = -1;
     control->stop_fd = -1;
     connections_init(&control->connections);
-    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
-        control->pidfds[i] = -1;
-    }
     control->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    owners_init(&control->owners, config->lanes, config->inbox, control->epoll_fd, SOURCE_OWNER);
     snprintf(why, CONTROL_WHY_BYTES, "cannot make descriptors");
     status = control->epoll_fd < 0 ? ES_E_IO : hear_signals(control);
     if (status == ES_OK) {
@@ -496,7 +389,7 @@ enum es_status control_new(const struct control_config *config, char *why,
         control_free(control);
         return status;
     }
-    lanes_visit_owners(config->lanes, find_owner, control);
+    owners_find(&control->owners);
     *ret_control = control;
     return ES_OK;
 }
@@ -508,11 +401,7 @@ static void handle(struct control *control, const struct epoll_event *event)
     switch ((enum source)(event->data.u64 >> 32)) {
     case SOURCE_LISTENER: accept_some(control); break;
     case SOURCE_CONNECTION: hear(control, index); break;
-    case SOURCE_OWNER:
-        if (has_ended(control->pidfds[index])) {
-            owner_ended(control, index);
-        }
-        break;
+    case SOURCE_OWNER: owners_hear(&control->owners, index); break;
     case SOURCE_SIGNALS:
         log_info("stopping: asked to by a signal");
         control->is_over = true;
@@ -524,16 +413,17 @@ static void handle(struct control *control, const struct epoll_event *event)
 void control_run(struct control *control)
 {
     struct epoll_event events[EVENTS_PER_WAIT];
+    bool has_untold = false;
 
     while (!control->is_over) {
         int wait_ms = admission_wait_ms(&control->admission, es_monotonic_ns(),
-                                        control->untold_count > 0 ? TELL_AGAIN_MS : -1);
+                                        has_untold ? TELL_AGAIN_MS : -1);
         int count = epoll_wait(control->epoll_fd, events, EVENTS_PER_WAIT, wait_ms);
 
         for (int i = 0; i < count; i++) {
             handle(control, &events[i]);
         }
-        tell_untold(control);
+        has_untold = owners_tell(&control->owners);
     }
 }
 
@@ -546,22 +436,13 @@ void control_stop(struct control *control)
     (void)written;
 }
 
-static void close_if_open(int fd)
-{
-    if (fd >= 0) {
-        close(fd);
-    }
-}
-
 void control_free(struct control *control)
 {
     if (control == NULL) {
         return;
     }
     connections_deinit(&control->connections);
-    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
-        close_if_open(control->pidfds[i]);
-    }
+    owners_deinit(&control->owners);
     if (control->listener_fd >= 0) {
         close(control->listener_fd);
         unlink(control->config.socket_path);
