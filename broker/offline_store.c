@@ -4,6 +4,7 @@
 
 #include "broker/apply.h"
 #include "broker/batch_load.h"
+#include "broker/process.h"
 
 /* Everything is looked at once, some of it in another order than it lies. */
 enum {
@@ -86,7 +87,7 @@ enum es_status offline_store_open(const char *path, struct offline_store *ret_of
 {
     struct offline_store *offline = ret_offline;
     const struct startup_options options = {.data_path = path};
-    const uint8_t boot_id[ANCHOR_BOOT_ID_BYTES] = {0};
+    uint8_t boot_id[ANCHOR_BOOT_ID_BYTES] = {0};
     char more[DATA_WHY_BYTES] = "";
     struct lanes_remains remains;
     enum es_status status = ES_OK;
@@ -95,6 +96,10 @@ enum es_status offline_store_open(const char *path, struct offline_store *ret_of
     status = data_directory_open(path, false, &offline->directory, offline->why);
     if (status != ES_OK) {
         return status;
+    }
+    if (process_boot_id(boot_id) != ES_OK) {
+        return startup_explain(offline->why, ES_E_IO,
+                               "cannot read the machine's boot id below /proc: mount /proc");
     }
     status = startup_check(&offline->directory, &options, boot_id, &offline->counters, &remains,
                            &offline->finding, offline->why);

@@ -9,6 +9,7 @@
 #include "broker/process.h"
 #include "broker/settle.h"
 #include "broker/startup_check.h"
+#include "broker/startup_epoch.h"
 #include "broker/startup_replay.h"
 #include "shm/codec/hash.h"
 #include "shm/codec/store_key.h"
@@ -165,14 +166,6 @@ static enum es_status create(struct startup *startup, const struct startup_optio
     return create_contents(startup, options, why);
 }
 
-/* Acknowledged events may have been lost: the machine went down under a broker
- * that did not wait for the disk. What comes now is another history. */
-static bool needs_new_epoch(const struct startup *startup)
-{
-    return startup->state.durability == ANCHOR_OS && !startup->state.clean &&
-           memcmp(startup->state.boot_id, startup->boot_id, sizeof startup->boot_id) != 0;
-}
-
 static enum es_status begin_epoch(struct startup *startup)
 {
     struct es_epochs epochs;
@@ -217,6 +210,7 @@ static enum es_status open_for_writing(struct startup *startup,
         return status;
     }
     startup->end = finding->flushed;
+    startup->state.epoch = finding->epoch; /* the anchor may be of an earlier one */
     ES_PROBE(start_store_opened);
     status = heads_new(startup->store, counters, HEADS_CACHED_MAX, &startup->heads);
     if (status != ES_OK) {
@@ -225,7 +219,7 @@ static enum es_status open_for_writing(struct startup *startup,
     heads_set_applied(startup->heads, startup->end.batch_number);
     status = startup_replay(startup, finding, why);
     if (status == ES_OK &&
-        (needs_new_epoch(startup) || data_directory_has(&startup->directory, DATA_BACKUP_NAME))) {
+        startup_begins_epoch(&startup->directory, &startup->state, startup->boot_id)) {
         status = begin_epoch(startup);
     }
     return status;

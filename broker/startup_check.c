@@ -9,15 +9,11 @@
 
 #include "broker/apply.h"
 #include "broker/epochs.h"
+#include "broker/startup_epoch.h"
 #include "shm/codec/commit_record.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
 #include "shm/crc32c.h"
-
-#define RESTORE_HINT                                                                 \
-    "if this is a plain copy of a store that was in use, make one with `esctl "      \
-    "backup`; else `esctl recover --data` tells what is lost, and docs/recovery.md " \
-    "what to do; nothing was changed"
 
 /* Everything that is open while the check goes on. */
 struct checking {
@@ -143,7 +139,7 @@ enum es_status startup_find_flushed(struct store *store, const struct log_origin
         return startup_explain(why, ES_E_CORRUPT,
                                "the store does not hold batch %" PRIu64 ", which the commit log "
                                "says was flushed into it: rocksdb/ is older than log/, or "
-                               "damaged: " RESTORE_HINT,
+                               "damaged: " STARTUP_RESTORE_HINT,
                                origin->flushed.batch_number);
     }
     *ret_point = point;
@@ -168,7 +164,7 @@ static enum es_status check_identity(struct checking *checking)
     if (status != ES_OK) {
         return startup_explain(
             checking->why, status == ES_E_VERSION || lacks_means(status) ? status : ES_E_CORRUPT,
-            "%s holds no identity of a store that can be read: " RESTORE_HINT,
+            "%s holds no identity of a store that can be read: " STARTUP_RESTORE_HINT,
             checking->directory->store_path);
     }
     if (identity.format_version > ES_STORE_FORMAT_VERSION) {
@@ -203,7 +199,7 @@ static enum es_status open_all(struct checking *checking)
     if (status != ES_OK) {
         return startup_explain(
             checking->why, status == ES_E_VERSION || lacks_means(status) ? status : ES_E_CORRUPT,
-            "the anchor of %s is %s: " RESTORE_HINT, directory->path,
+            "the anchor of %s is %s: " STARTUP_RESTORE_HINT, directory->path,
             status == ES_NOT_FOUND ? "missing" : es_status_text(status));
     }
     status = data_directory_open_log(directory);
@@ -212,7 +208,7 @@ static enum es_status open_all(struct checking *checking)
     }
     if (status != ES_OK) {
         return startup_explain(checking->why, status == ES_NOT_FOUND ? ES_E_CORRUPT : status,
-                               "the commit log in %s cannot be used (%s): " RESTORE_HINT,
+                               "the commit log in %s cannot be used (%s): " STARTUP_RESTORE_HINT,
                                directory->log_path,
                                log_why_text[0] != '\0' ? log_why_text : es_status_text(status));
     }
@@ -221,7 +217,7 @@ static enum es_status open_all(struct checking *checking)
     status = store_rocksdb_open(&options, store_why_text, &checking->store);
     if (status != ES_OK) {
         return startup_explain(checking->why, status == ES_NOT_FOUND ? ES_E_CORRUPT : status,
-                               "the store in %s cannot be opened (%s): " RESTORE_HINT,
+                               "the store in %s cannot be opened (%s): " STARTUP_RESTORE_HINT,
                                directory->store_path, store_why_text);
     }
     return check_identity(checking);
@@ -297,11 +293,12 @@ static enum es_status explain_replay(struct checking *checking, enum es_status s
     if (checking->witness != NULL) {
         return startup_explain(checking->why, ES_E_CORRUPT,
                                "%s names another history at batch %" PRIu64 " (position %" PRIu64
-                               "): these files are not of one time: " RESTORE_HINT,
+                               "): these files are not of one time: " STARTUP_RESTORE_HINT,
                                checking->witness, end->batch_number, end->position);
     }
     return startup_explain(
-        checking->why, status, "%s batch %" PRIu64 ", at position %" PRIu64 ": %s: " RESTORE_HINT,
+        checking->why, status,
+        "%s batch %" PRIu64 ", at position %" PRIu64 ": %s: " STARTUP_RESTORE_HINT,
         checking->store_is_broken ? "the store is damaged where the commit log goes on, up to"
                                   : "the commit log is damaged at",
         end->batch_number + (checking->store_is_broken ? 0 : 1), end->position,
@@ -331,14 +328,14 @@ static enum es_status explain_shorter(struct checking *checking)
         return startup_explain(checking->why, ES_E_CORRUPT,
                                "the history ends at position %" PRIu64 ", but positions %" PRIu64
                                " to %" PRIu64 " at least were durable and are lost (batch %" PRIu64
-                               " of %" PRIu64 ": %s): " RESTORE_HINT,
+                               " of %" PRIu64 ": %s): " STARTUP_RESTORE_HINT,
                                finding->end.position, finding->end.position + 1, known,
                                finding->ending.last_batch, finding->ending.vouched_batch,
                                finding->ending.what);
     }
     return startup_explain(checking->why, ES_E_CORRUPT,
                            "the commit log is damaged after batch %" PRIu64 " (position %" PRIu64
-                           "): %s: " RESTORE_HINT,
+                           "): %s: " STARTUP_RESTORE_HINT,
                            finding->ending.last_batch, finding->end.position, finding->ending.what);
 }
 
@@ -392,7 +389,7 @@ static enum es_status check_store_is_behind(struct checking *checking)
     if (status != ES_OK && status != ES_NOT_FOUND) { /* not found: never flushed */
         return startup_explain(
             checking->why, status,
-            "the store's note of its newest batch cannot be read (%s): " RESTORE_HINT,
+            "the store's note of its newest batch cannot be read (%s): " STARTUP_RESTORE_HINT,
             es_status_text(status));
     }
     if (last.batch_number > checking->finding->end.batch_number ||
@@ -400,7 +397,7 @@ static enum es_status check_store_is_behind(struct checking *checking)
         return startup_explain(checking->why, ES_E_CORRUPT,
                                "the commit log ends with batch %" PRIu64 " (position %" PRIu64
                                "), and the store holds batch %" PRIu64 " and commit %" PRIu64
-                               ": the end of the log is missing: " RESTORE_HINT,
+                               ": the end of the log is missing: " STARTUP_RESTORE_HINT,
                                checking->finding->end.batch_number, checking->finding->end.position,
                                last.batch_number, commit_number);
     }
@@ -459,6 +456,9 @@ enum es_status startup_check(struct data_directory *directory,
     memset(ret_finding, 0, sizeof *ret_finding);
     memset(ret_remains, 0, sizeof *ret_remains);
     status = open_all(&checking);
+    if (status == ES_OK) {
+        status = startup_check_epoch(directory, checking.store, ret_finding, boot_id, why);
+    }
     if (status == ES_OK && options->look != NULL) {
         options->look(options->look_context, ret_finding->store_id, boot_id, ret_remains);
     }

@@ -51,6 +51,12 @@ ES_MUST_USE enum es_status startup_check(struct data_directory *directory,
                                          struct startup_finding *ret_finding,
                                          char why[DATA_WHY_BYTES]);
 
+/* What whoever is refused does next. */
+#define STARTUP_RESTORE_HINT                                                         \
+    "if this is a plain copy of a store that was in use, make one with `esctl "      \
+    "backup`; else `esctl recover --data` tells what is lost, and docs/recovery.md " \
+    "what to do; nothing was changed"
+
 /* Fills in 'why' and returns 'status'. */
 __attribute__((format(printf, 3, 4))) enum es_status startup_explain(char why[DATA_WHY_BYTES],
                                                                      enum es_status status,

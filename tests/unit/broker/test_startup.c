@@ -16,9 +16,7 @@
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
 #include "tests/support/commit_parts.h"
-
-#define ORDERS "prod:main:L0:orders:M1"
-#define COMMAND_BYTES 1024
+#include "tests/support/parts_files.h"
 
 static int setup(void **state)
 {
@@ -35,58 +33,13 @@ static int teardown(void **state)
     return 0;
 }
 
-static void path_of(const struct commit_parts *parts, const char *name, char ret_path[512])
-{
-    snprintf(ret_path, 512, "%s/%s", parts->root, name);
-}
-
-/* cp -a: what a user would do. */
-static void copy(const struct commit_parts *parts, const char *from, const char *to)
-{
-    char command[COMMAND_BYTES];
-    FILE *pipe = NULL;
-
-    snprintf(command, sizeof command, "rm -rf '%s/%s' && cp -a '%s/%s' '%s/%s'", parts->root, to,
-             parts->root, from, parts->root, to);
-    pipe = popen(command, "re");
-    assert_non_null(pipe);
-    assert_int_equal(pclose(pipe), 0);
-}
-
-/* A digest of every byte below the data directory, to show that a refusal changes none. */
-static void digest(const struct commit_parts *parts, char ret_text[128])
-{
-    char command[COMMAND_BYTES];
-    FILE *pipe = NULL;
-
-    snprintf(command, sizeof command,
-             "cd '%s/data' && find log rocksdb anchor -type f | sort | xargs b2sum | b2sum",
-             parts->root);
-    pipe = popen(command, "re");
-    assert_non_null(pipe);
-    assert_non_null(fgets(ret_text, 128, pipe));
-    assert_int_equal(pclose(pipe), 0);
-}
-
-static void append(struct commit_parts *parts, struct parts_producer *producer, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        struct es_lane_result result;
-
-        assert_int_equal(parts_publish(producer, ORDERS, PARTS_ANY, i, true), ES_OK);
-        assert_int_equal(commit_parts_round(parts, 1), ES_OK);
-        assert_int_equal(es_lane_collect(&producer->writer, &result), ES_OK);
-        assert_int_equal(result.status, ES_OK);
-    }
-}
-
 static void overwrite(const struct commit_parts *parts, const char *name, off_t offset,
                       const void *bytes, size_t size)
 {
     char path[512];
     int fd = -1;
 
-    path_of(parts, name, path);
+    parts_path(parts, name, path);
     fd = open(path, O_WRONLY);
     assert_true(fd >= 0);
     assert_int_equal(pwrite(fd, bytes, size, offset), size);
@@ -100,7 +53,7 @@ static void a_killed_broker_goes_on_where_it_was(void **state)
     struct history_point before;
 
     parts_attach(parts, &producer);
-    append(parts, &producer, 50);
+    parts_append(parts, &producer, 50);
     before = *committer_end(parts->committer);
     commit_parts_drop(parts);
 
@@ -110,7 +63,7 @@ static void a_killed_broker_goes_on_where_it_was(void **state)
     assert_memory_equal(parts->startup.end.store_hash, before.store_hash, ES_HASH_SIZE);
     assert_int_equal(parts->startup.state.start_number, 2);
     assert_true(parts->startup.remains.is_usable);
-    append(parts, &producer, 1);
+    parts_append(parts, &producer, 1);
     parts_detach(&producer);
 }
 
@@ -123,8 +76,8 @@ static void other_sizes_wait_until_the_lanes_are_given_back(void **state)
     struct es_lane_result result;
 
     parts_attach(parts, &producer);
-    append(parts, &producer, 3);
-    assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 3, true), ES_OK);
+    parts_append(parts, &producer, 3);
+    assert_int_equal(parts_publish(&producer, PARTS_ORDERS, PARTS_ANY, 3, true), ES_OK);
     commit_parts_drop(parts);
 
     assert_int_equal(
@@ -152,29 +105,14 @@ static void a_start_may_itself_be_cut_short(void **state)
     struct parts_producer producer;
 
     parts_attach(parts, &producer);
-    append(parts, &producer, 20);
+    parts_append(parts, &producer, 20);
     for (int i = 0; i < 5; i++) {
         commit_parts_drop(parts);
         assert_int_equal(commit_parts_open(parts), ES_OK);
         assert_int_equal(parts->startup.end.position, 20);
     }
-    append(parts, &producer, 3);
+    parts_append(parts, &producer, 3);
     parts_detach(&producer);
-}
-
-/* Refused with a status and a sentence; not one byte of the store is changed. */
-static void assert_refused(struct commit_parts *parts, enum es_status wanted, const char *says)
-{
-    char before[128];
-    char after[128];
-
-    digest(parts, before);
-    assert_int_equal(commit_parts_open(parts), wanted);
-    digest(parts, after);
-    assert_string_equal(before, after);
-    if (strstr(parts->why, says) == NULL) {
-        fail_msg("'%s' does not say '%s'", parts->why, says);
-    }
 }
 
 /* An older copy of the whole directory: the control page of this boot knows more. */
@@ -184,17 +122,17 @@ static void an_older_copy_is_refused(void **state)
     struct parts_producer producer;
 
     parts_attach(parts, &producer);
-    append(parts, &producer, 10);
+    parts_append(parts, &producer, 10);
     commit_parts_drop(parts);
-    copy(parts, "data", "older");
+    parts_copy(parts, "data", "older");
     assert_int_equal(commit_parts_open(parts), ES_OK);
-    append(parts, &producer, 10);
+    parts_append(parts, &producer, 10);
     commit_parts_drop(parts);
-    copy(parts, "data", "newer");
-    copy(parts, "older", "data");
+    parts_copy(parts, "data", "newer");
+    parts_copy(parts, "older", "data");
 
-    assert_refused(parts, ES_E_CORRUPT, "positions 11 to 20");
-    copy(parts, "newer", "data");
+    parts_assert_refused(parts, ES_E_CORRUPT, "positions 11 to 20");
+    parts_copy(parts, "newer", "data");
     assert_int_equal(commit_parts_open(parts), ES_OK);
     assert_int_equal(parts->startup.end.position, 20);
     parts_detach(&producer);
@@ -210,22 +148,22 @@ static void files_of_different_times_are_refused(void **state)
     char to[64];
 
     parts_attach(parts, &producer);
-    append(parts, &producer, 10);
+    parts_append(parts, &producer, 10);
     commit_parts_drop(parts);
-    copy(parts, "data", "older");
+    parts_copy(parts, "data", "older");
     assert_int_equal(commit_parts_open(parts), ES_OK);
-    append(parts, &producer, 400); /* more than the log holds: it has gone round */
+    parts_append(parts, &producer, 400); /* more than the log holds: it has gone round */
     commit_parts_drop(parts);
-    copy(parts, "data", "newer");
+    parts_copy(parts, "data", "newer");
     for (size_t i = 0; i < 2; i++) {
         snprintf(from, sizeof from, "older/%s", parts_of_store[i]);
         snprintf(to, sizeof to, "data/%s", parts_of_store[i]);
-        copy(parts, from, to);
-        assert_refused(parts, ES_E_CORRUPT, says[i]);
-        copy(parts, "newer", "data");
+        parts_copy(parts, from, to);
+        parts_assert_refused(parts, ES_E_CORRUPT, says[i]);
+        parts_copy(parts, "newer", "data");
     }
     /* The anchor is a witness that can only refuse: an older one is no contradiction. */
-    copy(parts, "older/anchor", "data/anchor");
+    parts_copy(parts, "older/anchor", "data/anchor");
     assert_int_equal(commit_parts_open(parts), ES_OK);
     parts_detach(&producer);
 }
@@ -237,9 +175,9 @@ static void a_missing_part_is_refused(void **state)
     struct parts_producer producer;
 
     parts_attach(parts, &producer);
-    append(parts, &producer, 10);
+    parts_append(parts, &producer, 10);
     commit_parts_drop(parts);
-    copy(parts, "data", "whole");
+    parts_copy(parts, "data", "whole");
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char from[600];
         char to[600];
@@ -277,7 +215,7 @@ static void a_newer_format_is_refused(void **state)
     store_batch_free(writes);
     commit_parts_drop(parts);
 
-    assert_refused(parts, ES_E_VERSION, "newer Eventspine");
+    parts_assert_refused(parts, ES_E_VERSION, "newer Eventspine");
 }
 
 static void a_creation_that_was_cut_short_begins_again(void **state)
@@ -287,17 +225,17 @@ static void a_creation_that_was_cut_short_begins_again(void **state)
     int fd = -1;
 
     commit_parts_drop(parts);
-    path_of(parts, "data/creating", path);
+    parts_path(parts, "data/creating", path);
     fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
     assert_true(fd >= 0);
     close(fd);
-    path_of(parts, "data/anchor", path);
+    parts_path(parts, "data/anchor", path);
     assert_int_equal(unlink(path), 0);
 
     assert_int_equal(commit_parts_open(parts), ES_OK);
     assert_int_equal(parts->startup.end.position, 0);
     assert_int_equal(parts->startup.state.start_number, 1);
-    path_of(parts, "data/creating", path);
+    parts_path(parts, "data/creating", path);
     assert_int_equal(access(path, F_OK), -1);
 }
 
@@ -310,14 +248,14 @@ static void a_directory_of_others_is_refused(void **state)
     struct startup startup;
     char link[512];
 
-    path_of(parts, "open", path);
+    parts_path(parts, "open", path);
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(chmod(path, 0777), 0);
     assert_int_equal(startup_open(&options, &parts->counters, &startup, parts->why),
                      ES_E_PERMISSION);
     assert_non_null(strstr(parts->why, "chmod go-w"));
 
-    path_of(parts, "link", link);
+    parts_path(parts, "link", link);
     assert_int_equal(symlink("data", link), 0);
     options.data_path = link;
     assert_int_equal(startup_open(&options, &parts->counters, &startup, parts->why),
@@ -334,7 +272,7 @@ static void a_second_broker_is_told_who_has_the_directory(void **state)
         .data_path = path, .durability = ANCHOR_FSYNC, .geometry = parts->log_geometry};
     struct startup startup;
 
-    path_of(parts, "data", path);
+    parts_path(parts, "data", path);
     snprintf(pid, sizeof pid, "process %ld", (long)getpid());
     assert_int_equal(startup_open(&options, &parts->counters, &startup, parts->why), ES_E_BUSY);
     assert_non_null(strstr(parts->why, pid));
@@ -370,21 +308,21 @@ static void a_torn_tail_is_damage_only_where_somebody_vouches_for_it(void **stat
     char control_path[512];
 
     parts_attach(parts, &producer);
-    append(parts, &producer, 4);
+    parts_append(parts, &producer, 4);
     commit_parts_drop(parts);
-    copy(parts, "data/anchor", "anchor-of-4");
+    parts_copy(parts, "data/anchor", "anchor-of-4");
     assert_int_equal(commit_parts_open(parts), ES_OK);
-    append(parts, &producer, 1);
+    parts_append(parts, &producer, 1);
     assert_int_equal(witness_stop_clean(parts->witness), ES_OK);
     commit_parts_drop(parts);
-    path_of(parts, "data/log/segment-02", log_path); /* the second start's */
+    parts_path(parts, "data/log/segment-02", log_path); /* the second start's */
     overwrite(parts, "data/log/segment-02", last_byte(log_path) - 40, zeros, sizeof zeros);
 
-    assert_refused(parts, ES_E_CORRUPT, "positions 5 to 5"); /* anchor and control page */
+    parts_assert_refused(parts, ES_E_CORRUPT, "positions 5 to 5"); /* anchor and control page */
     snprintf(control_path, sizeof control_path, "%s/control", parts->segments);
     assert_int_equal(unlink(control_path), 0);
-    assert_refused(parts, ES_E_CORRUPT, "positions 5 to 5"); /* the anchor alone */
-    copy(parts, "anchor-of-4", "data/anchor");
+    parts_assert_refused(parts, ES_E_CORRUPT, "positions 5 to 5"); /* the anchor alone */
+    parts_copy(parts, "anchor-of-4", "data/anchor");
     assert_int_equal(commit_parts_open(parts), ES_OK);
     assert_int_equal(parts->startup.end.position, 4);
     assert_false(parts->startup.remains.is_usable);
@@ -401,19 +339,19 @@ static void a_control_page_of_other_sizes_is_a_witness(void **state)
     uint32_t slot_count = parts->geometry.slot_count;
 
     parts_attach(parts, &producer);
-    append(parts, &producer, 4);
-    copy(parts, "data/anchor", "anchor-of-4");
-    append(parts, &producer, 1);
+    parts_append(parts, &producer, 4);
+    parts_copy(parts, "data/anchor", "anchor-of-4");
+    parts_append(parts, &producer, 1);
     es_lane_close(&producer.writer);
     parts_detach(&producer);
     lanes_tidy(parts->lanes);
     commit_parts_drop(parts);
-    path_of(parts, "data/log/segment-01", log_path);
+    parts_path(parts, "data/log/segment-01", log_path);
     overwrite(parts, "data/log/segment-01", last_byte(log_path) - 40, zeros, sizeof zeros);
-    copy(parts, "anchor-of-4", "data/anchor");
+    parts_copy(parts, "anchor-of-4", "data/anchor");
     assert_int_equal(es_geometry_make(slot_count * 2, ES_ARENA_BYTES_MIN, &parts->geometry), ES_OK);
 
-    assert_refused(parts, ES_E_CORRUPT, "positions 5 to 5");
+    parts_assert_refused(parts, ES_E_CORRUPT, "positions 5 to 5");
 }
 
 /* RocksDB holds a commit that the log does not: whichever family tells it. */
@@ -432,8 +370,8 @@ static void put_commit_ahead(const struct commit_parts *parts)
     struct store *store = NULL;
     struct es_key key;
 
-    path_of(parts, "data/rocksdb", data);
-    path_of(parts, "data/rocksdb-logs", logs);
+    parts_path(parts, "data/rocksdb", data);
+    parts_path(parts, "data/rocksdb-logs", logs);
     assert_int_equal(store_rocksdb_open(&options, why, &store), ES_OK);
     assert_int_equal(store_iterator_new(store, NULL, STORE_COMMITS, &all, &newest), ES_OK);
     store_iterator_seek_last(newest);
@@ -457,14 +395,14 @@ static void a_log_that_ends_before_the_store_is_refused(void **state)
     struct parts_producer producer;
 
     parts_attach(parts, &producer);
-    append(parts, &producer, 4);
+    parts_append(parts, &producer, 4);
     parts_detach(&producer);
     commit_parts_drop(parts);
     assert_int_equal(commit_parts_open(parts), ES_OK);
     commit_parts_drop(parts);
 
     put_commit_ahead(parts);
-    assert_refused(parts, ES_E_CORRUPT, "commit 5: the end of the log is missing");
+    parts_assert_refused(parts, ES_E_CORRUPT, "commit 5: the end of the log is missing");
 }
 
 #define STARTUP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
