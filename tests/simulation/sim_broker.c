@@ -6,16 +6,23 @@
 
 #include "broker/commit_loop.h"
 #include "broker/lanes_take_over.h"
+#include "broker/request_worker.h"
 #include "broker/startup.h"
 #include "tests/simulation/sim_clients.h"
+#include "tests/simulation/sim_copies.h"
 #include "tests/simulation/sim_disks.h"
 #include "tests/simulation/sim_fiber.h"
 #include "tests/simulation/sim_heap.h"
 #include "tests/simulation/sim_model.h"
+#include "tests/simulation/sim_names.h"
 #include "tests/simulation/sim_shared.h"
 #include "tests/simulation/sim_store.h"
 
 #define RESERVE_BYTES (UINT64_C(1) << 20)
+
+enum {
+    QUESTION_BUFFER_BYTES = 8192
+};
 
 /* In the broker's memory, but for what the host asks after its end. */
 struct process {
@@ -268,6 +275,7 @@ static void *run(void *context)
     open_store();
     make_commit_path();
     model_serving();
+    sim_copies_maybe_make(process.startup.state.epoch);
     lanes_visit_owners(process.lanes, note_owner, NULL);
     is_serving = true;
     commit_loop_run(process.loop, &(struct commit_loop_config){
@@ -389,6 +397,7 @@ void sim_broker_attach(struct sim_attach *attaching)
 
 struct gone {
     pid_t pid;
+    uint32_t lane;
 };
 
 static void note_gone(void *context, uint32_t index, uint64_t incarnation, pid_t pid,
@@ -411,16 +420,20 @@ static void *run_owner_gone(void *context)
     enum es_status status = inbox_call(process.inbox, owner_gone, gone);
 
     sim_trace(7, (uint64_t)status);
+    if (status == ES_OK && gone->lane != UINT32_MAX) {
+        model_lane_over(gone->lane);
+    }
     free(gone);
     return NULL;
 }
 
-void sim_broker_owner_gone(pid_t pid)
+void sim_broker_owner_gone(pid_t pid, uint32_t lane)
 {
     enum sim_zone zone = sim_heap_select(ZONE_BROKER);
     struct gone *gone = calloc(1, sizeof *gone);
 
     gone->pid = pid;
+    gone->lane = lane;
     sim_fiber_new(run_owner_gone, gone);
     (void)sim_heap_select(zone);
 }
@@ -429,12 +442,16 @@ static void *run_submit(void *context)
 {
     struct sim_request *request = context;
 
-    request->status = inbox_submit(process.inbox,
-                                   &(struct inbox_transaction){.bytes = request->transaction,
-                                                               .size = request->transaction_bytes,
-                                                               .flags = request->flags,
-                                                               .uid = request->uid},
-                                   request->timeout_ns, &request->result);
+    struct inbox_transaction transaction = {.bytes = request->transaction,
+                                            .size = request->transaction_bytes,
+                                            .flags = request->flags,
+                                            .uid = request->uid};
+
+    if (request->producer != NULL) {
+        transaction.producer = es_text_of(request->producer);
+    }
+    request->status =
+        inbox_submit(process.inbox, &transaction, request->timeout_ns, &request->result);
     request->done(request);
     return NULL;
 }
@@ -442,4 +459,52 @@ static void *run_submit(void *context)
 void sim_broker_submit(struct sim_request *request)
 {
     sim_fiber_new(run_submit, request);
+}
+
+/* As handle() of requests.c does it. */
+static enum es_status handle(struct request_worker *worker, const struct es_request *request,
+                             struct es_bytes *ret_reply)
+{
+    enum es_status status = request_reserve(worker, QUESTION_BUFFER_BYTES);
+
+    if (status == ES_OK && request->verb == ES_VERB_PRODUCER) {
+        return request_producer(worker, request, ret_reply);
+    }
+    if (status == ES_OK) {
+        status = reader_begin(worker->reader);
+    }
+    return status == ES_OK ? request_hello(worker, request, ret_reply) : status;
+}
+
+static void *run_ask(void *context)
+{
+    struct sim_question *question = context;
+    struct requests_config *config = calloc(1, sizeof *config);
+    struct request_worker *worker = calloc(1, sizeof *worker);
+    struct es_bytes reply = {NULL, 0};
+
+    config->store = process.startup.store;
+    config->inbox = process.inbox;
+    config->epoch = process.startup.state.epoch;
+    memcpy(config->store_id, process.startup.state.store_id, sizeof config->store_id);
+    worker->config = config;
+    worker->uid = question->uid;
+    must(reader_new(config->store, &worker->reader));
+    question->status = handle(worker, &question->request, &reply);
+    if (question->status == ES_OK) {
+        must(es_reply_read(reply, &question->reply));
+    }
+    reader_end(worker->reader);
+    reader_free(worker->reader);
+    question->done(question);
+    store_buffer_deinit(&worker->value);
+    free(worker->buffer);
+    free(worker);
+    free(config);
+    return NULL;
+}
+
+void sim_broker_ask(struct sim_question *question)
+{
+    sim_fiber_new(run_ask, question);
 }

@@ -13,6 +13,8 @@
 
 #include "broker/lanes.h"
 #include "broker/startup.h"
+#include "shm/codec/replies.h"
+#include "shm/codec/requests.h"
 #include "tests/simulation/sim.h"
 
 /* Begins a process. The one before has been buried. */
@@ -59,14 +61,15 @@ struct sim_attach {
 /* 'attach' stays the caller's, until 'done' or the end of the process. */
 void sim_broker_attach(struct sim_attach *attach);
 
-/* The process 'pid' has ended: all its lanes are told so. */
-void sim_broker_owner_gone(pid_t pid);
+/* The process 'pid', whose lane in the model was 'lane', has ended: its lanes are told so. */
+void sim_broker_owner_gone(pid_t pid, uint32_t lane);
 
 struct sim_request {
     const uint8_t *transaction;
     uint32_t transaction_bytes;
     uint32_t flags;
     uint32_t uid;
+    const char *producer; /* NULL: unnamed */
     uint64_t timeout_ns;
     enum es_status status; /* of inbox_submit() */
     struct es_lane_result result;
@@ -75,5 +78,19 @@ struct sim_request {
 };
 
 void sim_broker_submit(struct sim_request *request);
+
+/* A question that a request worker answers, with the real handler of its verb: hello or
+ * producer. */
+struct sim_question {
+    struct es_request request;
+    uint32_t uid;
+    enum es_status status; /* the handler's */
+    struct es_reply reply; /* with ES_OK, in 'done' alone */
+    void (*done)(struct sim_question *question);
+    void *context;
+};
+
+/* 'question' stays the caller's, until 'done' or the end of the process. */
+void sim_broker_ask(struct sim_question *question);
 
 #endif

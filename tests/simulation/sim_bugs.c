@@ -6,7 +6,9 @@
 #include "broker/apply.h"
 #include "broker/committer.h"
 #include "broker/epochs.h"
+#include "broker/first_result.h"
 #include "broker/producer_rules.h"
+#include "broker/proof.h"
 #include "tests/simulation/sim.h"
 #include "tests/simulation/sim_model.h"
 
@@ -30,7 +32,17 @@
     X(NUMBER_TWICE, "number-stored-twice")                            \
     X(REPEAT_WRONG, "repeat-answered-otherwise")                      \
     X(NOT_FENCED, "former-owner-not-fenced")                          \
-    X(SPACE_DENIED, "refused-for-want-of-space-that-there-is")
+    X(SPACE_DENIED, "refused-for-want-of-space-that-there-is")        \
+    X(OWNER_IGNORED, "request-taken-beside-a-live-owner")             \
+    X(OWNER_KEPT, "owner-that-is-gone-kept")                          \
+    X(STRANGER_TAKEN, "name-lent-to-another-user")                    \
+    X(NOT_EMPTIED, "question-before-the-lane-is-emptied")             \
+    X(TOLD_WRONG, "question-told-of-another-place")                   \
+    X(MARK_IGNORED, "same-epoch-after-a-restore")                     \
+    X(EPOCHS_FORGOTTEN, "former-epochs-forgotten")                    \
+    X(EPOCH_LATE, "epoch-begins-a-position-late")                     \
+    X(CHECKPOINT_TRUSTED, "checkpoint-not-judged")                    \
+    X(RECEIPT_TRUSTED, "receipt-not-judged")
 
 enum bug {
     BUG_NONE,
@@ -67,6 +79,11 @@ void sim_bugs_plant(const char *name)
 bool sim_bugs_skip_disk(void)
 {
     return is_replaying && planted == BUG_TAIL_TRUSTED;
+}
+
+bool sim_bugs_hide_backup(void)
+{
+    return planted == BUG_MARK_IGNORED;
 }
 
 /* ---- what the bugs need to know ------------------------------------------------- */
@@ -301,11 +318,82 @@ enum es_status __wrap_producer_rules_judge_owner(struct heads *heads,
 {
     enum es_status status = __real_producer_rules_judge_owner(heads, incoming, verdict);
 
-    if (status == ES_OK && verdict->status == ES_FENCED && planted == BUG_NOT_FENCED) {
+    if (status == ES_OK &&
+        ((verdict->status == ES_FENCED && planted == BUG_NOT_FENCED) ||
+         (verdict->status == ES_E_BUSY && planted == BUG_OWNER_IGNORED) ||
+         (verdict->status == ES_E_PERMISSION && planted == BUG_STRANGER_TAKEN))) {
         verdict->status = ES_OK;
         verdict->reason = ES_REASON_NONE;
     }
     return status;
+}
+
+void __real_lanes_owner_gone(struct lanes *of, uint32_t index, uint64_t incarnation);
+void __wrap_lanes_owner_gone(struct lanes *of, uint32_t index, uint64_t incarnation);
+void __wrap_lanes_owner_gone(struct lanes *of, uint32_t index, uint64_t incarnation)
+{
+    if (planted != BUG_OWNER_KEPT) {
+        __real_lanes_owner_gone(of, index, incarnation);
+    }
+}
+
+/* Asked twice for each name: who it is, and for what it had published. */
+struct lane *__real_lanes_find(struct lanes *of, uint64_t incarnation);
+struct lane *__wrap_lanes_find(struct lanes *of, uint64_t incarnation);
+struct lane *__wrap_lanes_find(struct lanes *of, uint64_t incarnation)
+{
+    static uint64_t asked;
+    bool is_again = incarnation == asked;
+
+    asked = is_again ? 0 : incarnation;
+    return planted == BUG_NOT_EMPTIED && is_again ? NULL : __real_lanes_find(of, incarnation);
+}
+
+enum es_status __real_first_result_find(struct store *in, const struct store_snapshot *snapshot,
+                                        struct es_text producer, uint64_t number,
+                                        struct first_result *ret_first);
+enum es_status __wrap_first_result_find(struct store *in, const struct store_snapshot *snapshot,
+                                        struct es_text producer, uint64_t number,
+                                        struct first_result *ret_first);
+enum es_status __wrap_first_result_find(struct store *in, const struct store_snapshot *snapshot,
+                                        struct es_text producer, uint64_t number,
+                                        struct first_result *ret_first)
+{
+    enum es_status status = __real_first_result_find(in, snapshot, producer, number, ret_first);
+
+    /* The sequencer has no snapshot. */
+    ret_first->result.position += planted == BUG_TOLD_WRONG && snapshot != NULL;
+    return status;
+}
+
+void __real_epochs_begin(struct es_epochs *epochs, uint64_t epoch, uint64_t first_position);
+void __wrap_epochs_begin(struct es_epochs *epochs, uint64_t epoch, uint64_t first_position);
+void __wrap_epochs_begin(struct es_epochs *epochs, uint64_t epoch, uint64_t first_position)
+{
+    epochs->count = planted == BUG_EPOCHS_FORGOTTEN ? 0 : epochs->count;
+    __real_epochs_begin(epochs, epoch, first_position + (planted == BUG_EPOCH_LATE));
+}
+
+enum es_status __real_proof_of_checkpoint(const struct proof *proof, const uint8_t *store_id,
+                                          uint64_t epoch, uint64_t position, char *why);
+enum es_status __wrap_proof_of_checkpoint(const struct proof *proof, const uint8_t *store_id,
+                                          uint64_t epoch, uint64_t position, char *why);
+enum es_status __wrap_proof_of_checkpoint(const struct proof *proof, const uint8_t *store_id,
+                                          uint64_t epoch, uint64_t position, char *why)
+{
+    return planted == BUG_CHECKPOINT_TRUSTED
+               ? ES_OK
+               : __real_proof_of_checkpoint(proof, store_id, epoch, position, why);
+}
+
+enum es_status __real_proof_of_receipt(const struct proof *proof,
+                                       const struct es_receipt_fields *receipt, char *why);
+enum es_status __wrap_proof_of_receipt(const struct proof *proof,
+                                       const struct es_receipt_fields *receipt, char *why);
+enum es_status __wrap_proof_of_receipt(const struct proof *proof,
+                                       const struct es_receipt_fields *receipt, char *why)
+{
+    return planted == BUG_RECEIPT_TRUSTED ? ES_OK : __real_proof_of_receipt(proof, receipt, why);
 }
 
 void __real_sequencer_set_no_space(struct sequencer *sequencer, bool no_space);

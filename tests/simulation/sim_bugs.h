@@ -19,4 +19,7 @@ void sim_bugs_plant(const char *name);
 /* "unsynced tail trusted": this write or sync of a replay is left out. */
 bool sim_bugs_skip_disk(void);
 
+/* "restored as if it was no copy": the mark of a backup is not seen. */
+bool sim_bugs_hide_backup(void);
+
 #endif

@@ -3,17 +3,21 @@
 #include <string.h>
 
 #include "tests/simulation/sim.h"
+#include "tests/simulation/sim_askers.h"
 #include "tests/simulation/sim_broker.h"
 #include "tests/simulation/sim_model.h"
+#include "tests/simulation/sim_named.h"
 #include "tests/simulation/sim_producers.h"
 
 enum {
     PRODUCERS = 5, /* so often is one of them asked */
-    REQUESTS = 6
+    REQUESTS = 6,
+    ASKING = 1
 };
 
 struct requester {
     bool is_busy;
+    bool was_stored; /* before it was sent */
     struct op *op;
     struct sim_request request;
     uint8_t transaction[OP_BYTES_MAX];
@@ -24,6 +28,7 @@ static struct requester requesters[REQUESTS];
 void sim_clients_begin(void)
 {
     memset(requesters, 0, sizeof requesters);
+    sim_askers_begin();
     sim_producers_begin();
 }
 
@@ -41,7 +46,16 @@ static void answered(struct sim_request *request)
 
     requester->is_busy = false;
     switch (request->status) {
-    case ES_OK: model_answered(op, &request->result); break;
+    case ES_OK:
+        model_answered(op, &request->result);
+        if (op->name != OP_UNNAMED) {
+            sim_named_count(op, requester->was_stored, &request->result);
+        }
+        /* What was sent before may have been stored all the same. */
+        if (request->result.status == ES_E_BUSY && op->sent_count > 1 && op->status == ES_E_BUSY) {
+            op->fate = FATE_UNKNOWN;
+        }
+        break;
     case ES_NOT_SERVING:
     case ES_FULL:
         if (op->is_stored && op->sent_count == 1) {
@@ -61,10 +75,13 @@ static void submit(struct requester *requester, struct op *op)
 {
     requester->op = op;
     requester->is_busy = true;
+    requester->was_stored = op->is_stored;
     requester->request = (struct sim_request){
         .transaction = requester->transaction,
         .transaction_bytes = op_encode(op, requester->transaction),
+        .flags = op->flags,
         .uid = op->uid,
+        .producer = op->name == OP_UNNAMED ? NULL : op_name(op->name),
         .timeout_ns = sim_one_in(10) ? 1000000 : UINT64_C(1) << 50,
         .done = answered,
         .context = requester,
@@ -80,7 +97,7 @@ static bool step_requester(struct requester *requester)
     if (requester->is_busy || sim.is_checking || !sim_broker_is_serving()) {
         return false;
     }
-    op = op_new(SIM_FIRST_UID + (uint32_t)sim_below(3));
+    op = sim_one_in(5) ? sim_named_choose() : op_new(SIM_FIRST_UID + (uint32_t)sim_below(3));
     if (op == NULL) {
         return false;
     }
@@ -92,17 +109,18 @@ static bool step_requester(struct requester *requester)
 
 bool sim_clients_step(void)
 {
-    uint32_t which = (uint32_t)sim_below(PRODUCERS + REQUESTS);
+    uint32_t which = (uint32_t)sim_below(PRODUCERS + REQUESTS + ASKING);
 
     sim_trace(21, which);
-    for (uint32_t tries = 0; tries < PRODUCERS + REQUESTS; tries++) {
-        bool did = which < PRODUCERS ? sim_producers_step(which)
-                                     : step_requester(&requesters[which - PRODUCERS]);
+    for (uint32_t tries = 0; tries < PRODUCERS + REQUESTS + ASKING; tries++) {
+        bool did = which < PRODUCERS              ? sim_producers_step(which)
+                   : which < PRODUCERS + REQUESTS ? step_requester(&requesters[which - PRODUCERS])
+                                                  : sim_askers_step();
 
         if (did) {
             return true;
         }
-        which = (which + 1) % (PRODUCERS + REQUESTS);
+        which = (which + 1) % (PRODUCERS + REQUESTS + ASKING);
     }
     return sim_producers_note_gone();
 }
@@ -115,6 +133,7 @@ void sim_clients_broker_ended(bool machine)
             model_unanswered(requesters[i].op, FATE_UNKNOWN);
         }
     }
+    sim_askers_broker_ended();
     sim_producers_broker_ended(machine);
 }
 
@@ -125,7 +144,7 @@ bool sim_clients_are_done(void)
             return false;
         }
     }
-    return sim_producers_are_done();
+    return sim_askers_are_done() && sim_producers_are_done();
 }
 
 /* ---- faults ----------------------------------------------------------------------- */

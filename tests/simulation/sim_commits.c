@@ -12,6 +12,7 @@
 #include "tests/simulation/sim.h"
 #include "tests/simulation/sim_heap.h"
 #include "tests/simulation/sim_model.h"
+#include "tests/simulation/sim_names.h"
 #include "tests/simulation/sim_store.h"
 
 enum {
@@ -49,15 +50,16 @@ static void check_number(const struct reading *reading, const struct op *op)
     if (op->name == OP_UNNAMED) {
         return;
     }
+    if (op->is_foreign) {
+        sim_violation("operation %u is stored under another user's name", op->id);
+    }
     name = &model.names[op->name];
     if (op->number <= name->last_number ||
         (op->number != name->last_number + 1 && (op->flags & ES_RECORD_ALLOW_GAP) == 0)) {
         sim_violation("number %" PRIu64 " is stored after number %" PRIu64, op->number,
                       name->last_number);
     }
-    if (!model.is_read_anew && model.lanes[op->lane].incarnation < name->owner) {
-        sim_violation("operation %u of a former owner is stored after a takeover", op->id);
-    }
+    names_check_stored(op);
     if (memcmp(reading->content_hash, op->content_hash, ES_CONTENT_HASH_SIZE) != 0) {
         sim_violation("operation %u is stored with another content hash", op->id);
     }

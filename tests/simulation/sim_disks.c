@@ -44,6 +44,21 @@ void sim_disks_set_aside(struct sim_disks *ret_originals)
     (void)sim_heap_select(zone);
 }
 
+void sim_disks_copy(struct sim_disks *ret_copy)
+{
+    struct sim_disks originals;
+
+    sim_disks_set_aside(&originals);
+    *ret_copy = sim_disks;
+    ret_copy->is_backup = true;
+    sim_disks = originals;
+}
+
+void sim_disks_replace(const struct sim_disks *copy)
+{
+    sim_disks = *copy; /* the former lie in the world's memory, and go with it */
+}
+
 void __real_disk_free(struct disk *disk);
 
 void sim_disks_put_back(const struct sim_disks *originals)
@@ -239,6 +254,9 @@ bool __wrap_data_directory_has(const struct data_directory *directory, const cha
     if (strcmp(name, DATA_CREATING_NAME) == 0) {
         return sim_disks.is_creating;
     }
+    if (strcmp(name, DATA_BACKUP_NAME) == 0) {
+        return sim_disks.is_backup && !sim_bugs_hide_backup();
+    }
     if (strcmp(name, "log") == 0) {
         return sim_disks.has_log;
     }
@@ -279,11 +297,22 @@ enum es_status __wrap_data_directory_end_creation(struct data_directory *directo
     return ES_OK;
 }
 
-/* It never was a backup. */
 enum es_status __wrap_data_directory_end_restore(struct data_directory *directory);
 enum es_status __wrap_data_directory_end_restore(struct data_directory *directory)
 {
+    enum sim_verdict verdict = VERDICT_GO;
+
     (void)directory;
+    if (sim_disks.is_backup) {
+        verdict = sim_point(CALL_SYNC);
+    }
+    if (verdict == VERDICT_FAIL) {
+        return ES_E_IO;
+    }
+    sim_disks.is_backup = false;
+    if (verdict == VERDICT_KILL_AFTER) {
+        sim_kill();
+    }
     return ES_OK;
 }
 

@@ -14,6 +14,7 @@ struct sim_disks {
     struct disk *log;
     bool has_log;     /* the directory */
     bool is_creating; /* the mark of a creation that was not ended */
+    bool is_backup;   /* the mark of a backup that no start has served */
 };
 
 extern struct sim_disks sim_disks;
@@ -27,6 +28,10 @@ void sim_disks_power_cut(void);
 /* Copies with everything synced, to try things on; and back to the originals. */
 void sim_disks_set_aside(struct sim_disks *ret_originals);
 void sim_disks_put_back(const struct sim_disks *originals);
+
+/* Copies with everything synced, to be kept; and for good in place of what there is. */
+void sim_disks_copy(struct sim_disks *ret_copy);
+void sim_disks_replace(const struct sim_disks *copy);
 
 /* Calls that would have changed something, so far. */
 uint64_t sim_disks_changes(void);

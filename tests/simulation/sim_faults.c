@@ -8,6 +8,7 @@
 
 enum {
     CALLS_TO_FAULT_MAX = 400,
+    HEAVY_CALLS_TO_FAULT_MAX = 6000, /* one process must see the log go round */
     YIELD_ONE_IN = 3
 };
 
@@ -19,6 +20,23 @@ static const char *const words[] = {
     SIM_FAULTS(SIM_FAULT_WORDS)
 #undef SIM_FAULT_WORDS
 };
+
+static const char *const kind_words[] = {
+#define SIM_KIND_WORDS(name, text) [KIND_##name] = text,
+    SIM_KINDS(SIM_KIND_WORDS)
+#undef SIM_KIND_WORDS
+};
+
+const char *sim_kind_words(enum sim_kind kind)
+{
+    return kind_words[kind];
+}
+
+void sim_kind(enum sim_kind kind)
+{
+    sim.counts.kinds[kind]++;
+    sim_trace(8, kind);
+}
 
 const char *sim_fault_words(enum sim_fault fault)
 {
@@ -53,7 +71,9 @@ uint64_t sim_faults_struck(void)
 
 void sim_faults_arm(void)
 {
-    calls_left = sim.is_checking ? 0 : 1 + sim_below(sim_one_in(3) ? 80 : CALLS_TO_FAULT_MAX);
+    uint64_t calls_max = sim.is_heavy ? HEAVY_CALLS_TO_FAULT_MAX : CALLS_TO_FAULT_MAX;
+
+    calls_left = sim.is_checking ? 0 : 1 + sim_below(sim_one_in(3) ? 80 : calls_max);
 }
 
 void sim_faults_disarm(void)

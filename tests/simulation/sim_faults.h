@@ -55,7 +55,8 @@
     X(FLIP_LOG, "bits flipped in the log")                                 \
     X(FLIP_ANCHOR, "bits flipped in the anchor")                           \
     X(FLIP_STORE, "bits flipped in the store")                             \
-    X(HISTORY_CUT, "unsynced history lost, durability os")
+    X(HISTORY_CUT, "unsynced history lost, durability os")                 \
+    X(RESTORED, "an older copy put in place, epoch lost")
 
 enum sim_fault {
 #define SIM_FAULT_NAME(name, words) FAULT_##name,
@@ -64,9 +65,34 @@ enum sim_fault {
     FAULT_COUNT
 };
 
+/* What else happened that must have happened often: asked for, answered, found.
+ * X(name, words) */
+#define SIM_KINDS(X)                                                           \
+    X(NAMED_STORED, "request under a name: stored")                            \
+    X(NAMED_AGAIN, "request under a name: a number again, answered as before") \
+    X(NAMED_GAP, "request under a name: stored behind a gap")                  \
+    X(NAMED_HIGH, "request under a name: refused, a gap or another's number")  \
+    X(NAMED_BUSY, "request under a name: a live lane owns it")                 \
+    X(NAMED_STRANGER, "request under a name: it is another user's")            \
+    X(QUESTION_FOUND, "question for a number: its receipt")                    \
+    X(QUESTION_NONE, "question for a number: never stored")                    \
+    X(QUESTION_RACE, "question for a number that its lane had just published") \
+    X(CLAIM_HELD, "checkpoint or receipt: the store goes on from it")          \
+    X(CLAIM_REGRESSED, "checkpoint or receipt: the store is older")            \
+    X(CLAIM_DIVERGED, "checkpoint or receipt: of another history")             \
+    X(COPY_MADE, "copy of the whole store put by")
+
+enum sim_kind {
+#define SIM_KIND_NAME(name, words) KIND_##name,
+    SIM_KINDS(SIM_KIND_NAME)
+#undef SIM_KIND_NAME
+    KIND_COUNT
+};
+
 /* Of one seed, and summed up over many. Plain numbers alone: it lies in shared memory. */
 struct sim_counts {
     uint64_t faults[FAULT_COUNT];
+    uint64_t kinds[KIND_COUNT];
     uint64_t seeds;
     uint64_t traces; /* the sum of them */
     uint64_t operations;
@@ -84,6 +110,10 @@ void sim_counts_add(struct sim_counts *sum, const struct sim_counts *more);
 
 /* It has struck. */
 void sim_fault(enum sim_fault fault);
+
+/* It has happened. */
+void sim_kind(enum sim_kind kind);
+const char *sim_kind_words(enum sim_kind kind);
 
 /* How many have struck in this seed. */
 uint64_t sim_faults_struck(void);

@@ -9,7 +9,9 @@
 #include "shm/codec/store_key.h"
 #include "tests/simulation/sim.h"
 #include "tests/simulation/sim_broker.h"
+#include "tests/simulation/sim_claims.h"
 #include "tests/simulation/sim_commits.h"
+#include "tests/simulation/sim_names.h"
 #include "tests/simulation/sim_store.h"
 
 struct model model;
@@ -37,36 +39,6 @@ uint32_t model_new_lane(uint32_t name, uint64_t incarnation)
     return model.lane_count++;
 }
 
-void model_claims(uint32_t name)
-{
-    model.names[name].claims_begun++;
-    model.names[name].claims_open++;
-}
-
-void model_not_claimed(uint32_t name)
-{
-    model.names[name].claims_open--;
-}
-
-void model_claimed(uint32_t name, uint32_t lane, uint64_t last_number)
-{
-    struct model_name *entry = &model.names[name];
-
-    commits_read();
-    entry->claims_open--;
-    if (model.lanes[lane].incarnation > entry->owner) {
-        entry->owner = model.lanes[lane].incarnation;
-        if (entry->claims_open == 0 && last_number != entry->last_number) {
-            sim_violation("a claim was told number %" PRIu64 ", stored is %" PRIu64, last_number,
-                          entry->last_number);
-        }
-    }
-    /* Any claim that is still open may be judged after this one, or have been; one that
-     * was answered first may have been judged last. */
-    model.lanes[lane].claims_begun =
-        model.lanes[lane].incarnation < entry->owner ? 0 : entry->claims_begun - entry->claims_open;
-}
-
 /* ---- what clients see ---------------------------------------------------------- */
 
 /* It was sent before and answered OK: no more can be learnt. */
@@ -85,6 +57,7 @@ void model_sent(struct op *op)
     op->sees_no_space = sim.may_lack_space;
     op->sent_after_position = model.answered_position;
     op->sent_after_commit = model.answered_commit;
+    names_sent(op);
     sim_trace(10, op->id);
 }
 
@@ -242,18 +215,22 @@ static void check_conflict(const struct op *op, const struct es_lane_result *res
 /* The number is another's, or was skipped, or is too high. */
 static bool is_wrong_number(const struct op *op)
 {
-    return op->name != OP_UNNAMED &&
-           (op->is_mistake || (op->number <= model.names[op->name].last_number &&
-                               model.names[op->name].stored[op->number] != op->id + 1));
+    return op->name != OP_UNNAMED && (op->is_mistake || op->was_high ||
+                                      (op->number <= model.names[op->name].last_number &&
+                                       model.names[op->name].stored[op->number] != op->id + 1));
 }
 
 static void check_refusal(const struct op *op, const struct es_lane_result *result)
 {
+    if (op->is_foreign && result->status != ES_E_PERMISSION) {
+        sim_violation("operation %u under another user's name was answered %d", op->id,
+                      result->status);
+    }
     if (op->is_stored && op->sent_count == 1) {
         sim_violation("operation %u was refused (%d) and is stored", op->id, result->status);
     }
     if (op->is_stored && op->name != OP_UNNAMED && result->status != ES_FENCED &&
-        result->status != ES_PREVIOUS_FAILED) {
+        result->status != ES_PREVIOUS_FAILED && result->status != ES_E_BUSY) {
         sim_violation("number %" PRIu64 " was refused (%d) when it was sent again", op->number,
                       result->status);
     }
@@ -267,9 +244,20 @@ static void check_refusal(const struct op *op, const struct es_lane_result *resu
         }
         break;
     case ES_FENCED:
-        if (op->name == OP_UNNAMED ||
+        if (op->name == OP_UNNAMED || op->lane == UINT32_MAX ||
             model.names[op->name].claims_begun == model.lanes[op->lane].claims_begun) {
             sim_violation("operation %u was fenced, and nobody had claimed its name", op->id);
+        }
+        break;
+    case ES_E_BUSY:
+        if (!names_may_be_busy(op)) {
+            sim_violation("operation %u was refused for a live owner of its name: there is none",
+                          op->id);
+        }
+        break;
+    case ES_E_PERMISSION:
+        if (!op->is_foreign) {
+            sim_violation("operation %u was refused for a name that is its user's", op->id);
         }
         break;
     case ES_REJECTED:
@@ -356,7 +344,7 @@ void model_answered(struct op *op, const struct es_lane_result *result)
     op->epoch = model.epoch;
     check_order(op, result);
     if (result->status == ES_OK) {
-        if (op->is_malformed || op->is_mistake) {
+        if (op->is_malformed || op->is_mistake || op->is_foreign) {
             sim_violation("malformed operation %u was answered OK", op->id);
         }
         check_stored_answer(op, result);
@@ -412,9 +400,7 @@ void model_process_ended(bool machine_fell)
             model.durable_commit = model.readable_commit;
         }
     }
-    for (uint32_t i = 0; i < NAME_COUNT; i++) {
-        model.names[i].claims_open = 0; /* nobody knows what became of them */
-    }
+    names_process_ended();
     model.machine_fell = model.machine_fell || (machine_fell && !model.is_clean);
 }
 
@@ -454,6 +440,8 @@ static void begin_model(const struct startup *startup)
 static void cut_history(const struct startup *startup)
 {
     uint32_t lane_count = model.lane_count;
+    uint64_t stamp = model.stamp;
+    bool is_restored = model.is_restored;
 
     for (uint32_t i = 0; i < op_count; i++) {
         struct op *op = &ops[i];
@@ -471,13 +459,40 @@ static void cut_history(const struct startup *startup)
     model.lane_count = lane_count;
     model.machine_fell = true; /* until this start is over: it may begin again */
     model.is_read_anew = true;
+    model.stamp = stamp;
+    model.is_restored = is_restored;
     begin_model(startup);
-    sim_fault(FAULT_HISTORY_CUT);
+    if (!is_restored) {
+        sim_fault(FAULT_HISTORY_CUT);
+    }
+}
+
+void model_restored(uint64_t commit_number, uint64_t epoch)
+{
+    model.is_restored = true;
+    model.lost_epoch = epoch;
+    model.readable_commit = commit_number;
+    model.durable_commit = commit_number;
+    model.anchored_commit = 0; /* what the copy's own anchor names is in the copy */
+    model.paged_commit = 0;
+}
+
+/* Which histories there have been, for those who were told of one that is over. */
+static void follow_epoch(const struct startup *startup)
+{
+    if (model.is_restored && startup->state.epoch == model.lost_epoch) {
+        sim_violation("a copy was restored and the epoch is the same");
+    }
+    if (startup->state.epoch != model.epoch || !claims_know(startup->state.epoch)) {
+        claims_new_epoch(startup->state.epoch, startup->end.position);
+    }
+    model.epoch = startup->state.epoch;
 }
 
 void model_started(const struct startup *startup)
 {
-    bool may_lose = sim.durability == ANCHOR_OS && model.machine_fell;
+    bool may_lose = (sim.durability == ANCHOR_OS && model.machine_fell) || model.is_restored;
+    uint64_t lost_epoch = model.lost_epoch;
     uint64_t floor = may_lose ? model.durable_commit : model.readable_commit;
 
     sim.counts.starts++;
@@ -504,7 +519,8 @@ void model_started(const struct startup *startup)
     if (startup->end.commit_number < model.commit_number) {
         cut_history(startup);
     }
-    model.epoch = startup->state.epoch;
+    model.lost_epoch = lost_epoch;
+    follow_epoch(startup);
     commits_read();
     model.is_read_anew = false;
     if (model.commit_number != startup->end.commit_number ||
@@ -521,6 +537,7 @@ void model_started(const struct startup *startup)
 
 void model_serving(void)
 {
+    model.is_restored = false;
     model.machine_fell = false;
 }
 

@@ -11,7 +11,10 @@
  *   - expectations held when they were judged, and were broken where it says so
  *   - the chain of hashes is whole, and time does not go back
  *   - what anybody could read is there after any crash; with durability 'os' a machine
- *     that goes down takes only what was not synced, and a new epoch begins
+ *     that goes down takes only what was not synced, and a new epoch begins; so does one
+ *     where a copy is restored, which goes on from that copy's end
+ *
+ * Names are sim_names.h's, checkpoints and receipts sim_claims.h's.
  *
  * Threads. One.
  */
@@ -25,6 +28,7 @@
 enum {
     POSITIONS_MAX = 8192,
     LANES_MAX = 512, /* lives of producers in one seed */
+    NUMBERS_MAX = 2 * OPS_MAX,
     STATES_MAX = 2048
 };
 
@@ -47,9 +51,11 @@ struct model_key {
 struct model_name {
     uint64_t last_number;
     uint64_t claims_begun;
-    uint64_t claims_open;         /* not answered */
-    uint64_t owner;               /* incarnation of the newest lane whose claim was answered */
-    uint32_t stored[OPS_MAX + 1]; /* by number: whose it is, operation + 1 */
+    uint64_t claims_open; /* not answered */
+    uint64_t owner;       /* incarnation of the newest lane whose claim was answered */
+    uint32_t owner_lane;
+    uint32_t stored[NUMBERS_MAX]; /* by number: whose it is, operation + 1 */
+    uint64_t absent[NUMBERS_MAX]; /* by number: the last question that was told so */
 };
 
 struct model_lane {
@@ -58,6 +64,9 @@ struct model_lane {
     uint64_t claims_begun;    /* of its name, and judged before its own */
     uint64_t stored_sequence; /* the newest record found with an event */
     bool order_broken;        /* as its answers tell */
+    bool is_left;             /* its producer holds it no more ... */
+    bool is_over;             /* ... and the broker knows, or will before it serves */
+    uint64_t start;           /* in which its claim was answered */
 };
 
 struct model {
@@ -76,8 +85,11 @@ struct model {
     uint64_t paged_commit;      /* so does the control page, while the machine is up */
     uint64_t answered_position; /* highest position that a client was told */
     uint64_t answered_commit;
-    bool is_clean;     /* stopped cleanly since the last start */
-    bool machine_fell; /* since the last start */
+    bool is_clean;       /* stopped cleanly since the last start */
+    bool machine_fell;   /* since the last start */
+    bool is_restored;    /* an older copy is in place, until a start serves it */
+    uint64_t lost_epoch; /* of that copy: over from then on */
+    uint64_t stamp;      /* of sending, and of questions */
     struct model_name names[NAME_COUNT];
     struct model_stream streams[STREAM_COUNT];
     struct model_key keys[KEY_COUNT];
@@ -96,11 +108,6 @@ void model_clear(void);
 /* A life of a producer begins; UINT32_MAX: no room for more. */
 uint32_t model_new_lane(uint32_t name, uint64_t incarnation);
 
-/* Somebody claims a name, and is told: no, or yes, with this last number. */
-void model_claims(uint32_t name);
-void model_not_claimed(uint32_t name);
-void model_claimed(uint32_t name, uint32_t lane, uint64_t last_number);
-
 /* What clients see. */
 void model_sent(struct op *op);
 void model_answered(struct op *op, const struct es_lane_result *result);
@@ -116,6 +123,9 @@ void model_stopped_cleanly(void);
 void model_synced(uint64_t commit_number);
 void model_anchored(uint64_t commit_number);
 void model_paged(uint64_t commit_number);
+
+/* A copy of the store as it was at this commit is in the place of what there was. */
+void model_restored(uint64_t commit_number, uint64_t epoch);
 
 /* The process has ended, or the machine; before its store loses anything. */
 void model_process_ended(bool machine_fell);

@@ -35,7 +35,7 @@ struct es_text op_key(uint32_t index)
 
 const char *op_name(uint32_t index)
 {
-    static const char *const names[NAME_COUNT] = {"tills", "depot"};
+    static const char *const names[NAME_COUNT] = {"tills", "depot", "clerk"};
 
     return names[index];
 }
@@ -158,7 +158,7 @@ static void draw_append(struct op *op, struct op_part *part)
     part->target = (uint32_t)sim_below(STREAM_COUNT);
     part->event_count = sim_one_in(3) ? 1 + (uint32_t)sim_below(PART_EVENTS_MAX) : 1;
     part->payload_bytes =
-        NAME_BYTES + (uint32_t)sim_below(sim.is_heavy ? 480 : (sim_one_in(8) ? 280 : 60));
+        NAME_BYTES + (uint32_t)sim_below(sim.is_heavy ? 700 : (sim_one_in(8) ? 280 : 60));
     part->tick = sim_below(1000);
     expect_of_stream(part);
     op->event_count += part->event_count;
@@ -250,6 +250,7 @@ struct op *op_new(uint32_t uid)
     op->uid = uid;
     op->lane = UINT32_MAX;
     op->name = OP_UNNAMED;
+    op->owned_by = UINT32_MAX;
     op->is_malformed = sim_one_in(60);
     op->part_count = sim_one_in(3) ? 1 + (uint32_t)sim_below(OP_PARTS_MAX) : 1;
     for (uint32_t i = 0; i < op->part_count; i++) {

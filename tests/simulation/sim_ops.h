@@ -22,7 +22,7 @@ enum {
     STREAM_COUNT = 6,
     KEY_COUNT = 5,
     DERIVED_COUNT = 2, /* keys of read_models */
-    NAME_COUNT = 2,    /* of producers */
+    NAME_COUNT = 3,    /* of producers; no lane ever has the last one */
     OP_BYTES_MAX = 12288,
     PAYLOAD_BYTES_MAX = 720
 };
@@ -67,9 +67,15 @@ enum op_fate {
 
 struct op {
     uint32_t id;
-    uint32_t name;   /* of the producer; OP_UNNAMED: none */
-    uint64_t number; /* 0 without a name */
-    bool is_mistake; /* the number is not for this one: certainly refused */
+    uint32_t name;          /* of the producer; OP_UNNAMED: none */
+    uint64_t number;        /* 0 without a name */
+    bool is_mistake;        /* the number is not for this one: certainly refused */
+    bool is_foreign;        /* the name is another user's: likewise */
+    bool was_high;          /* at the last sending, there was a gap before the number */
+    bool may_be_owned;      /* of a request under a name: a lane may have owned it */
+    uint32_t owned_by;      /* the lane that certainly did; UINT32_MAX: none */
+    uint64_t claims_before; /* of the name, when it was sent last */
+    uint64_t stamp;         /* of the last sending */
     uint8_t content_hash[ES_CONTENT_HASH_SIZE];
     uint32_t uid;
     uint32_t flags; /* ES_RECORD_* */

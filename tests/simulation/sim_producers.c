@@ -10,6 +10,7 @@
 #include "tests/simulation/sim.h"
 #include "tests/simulation/sim_broker.h"
 #include "tests/simulation/sim_model.h"
+#include "tests/simulation/sim_names.h"
 
 enum {
     PRODUCERS = 5,
@@ -56,7 +57,10 @@ struct producer {
 
 static struct producer producers[PRODUCERS];
 static pid_t next_pid;
-static pid_t gone[GONE_MAX]; /* processes whose end the broker has not noticed */
+static struct {
+    pid_t pid;
+    uint32_t lane; /* the one that it held; UINT32_MAX: none */
+} gone[GONE_MAX];  /* processes whose end the broker has not noticed */
 static uint32_t gone_count;
 
 void sim_producers_begin(void)
@@ -91,6 +95,9 @@ static struct op **flying_at(struct producer *producer, uint64_t sequence)
 
 static void let_go(struct producer *producer, enum op_fate fate)
 {
+    if (producer->at >= AT_LEISURE) {
+        model_lane_left(producer->lane);
+    }
     if (producer->at >= AT_LEISURE && producer->is_mapped) {
         for (uint64_t sequence = producer->writer.collected + 1;
              sequence <= producer->writer.published; sequence++) {
@@ -113,10 +120,13 @@ static void let_go(struct producer *producer, enum op_fate fate)
 
 static void die(struct producer *producer, enum op_fate fate)
 {
+    uint32_t lane = producer->at >= AT_LEISURE ? producer->lane : UINT32_MAX;
+
     let_go(producer, fate);
     producer->is_alive = false;
     if (gone_count < GONE_MAX) {
-        gone[gone_count++] = producer->pid;
+        gone[gone_count].pid = producer->pid;
+        gone[gone_count++].lane = lane;
     }
 }
 
@@ -154,7 +164,7 @@ static uint32_t choose_name(const struct producer *producer)
     if (producer == &producers[0] || (producer == &producers[1] && sim_one_in(2))) {
         return OP_UNNAMED;
     }
-    return (producer->uid - SIM_FIRST_UID) % NAME_COUNT;
+    return producer->uid - SIM_FIRST_UID;
 }
 
 static void attach(struct producer *producer)
@@ -273,8 +283,9 @@ static bool collect(struct producer *producer)
 /* Somebody else may have found out meanwhile; what is known needs no second sending. */
 static bool is_open_question(const struct producer *producer, const struct op *op)
 {
-    return op->name == producer->name && !op->is_mistake && op->flying_count == 0 &&
-           !op->is_chosen && (op->fate == FATE_UNKNOWN || op->fate == FATE_ORPHAN);
+    return op->name == producer->name && !op->is_mistake && !op->is_foreign &&
+           op->flying_count == 0 && !op->is_chosen &&
+           (op->fate == FATE_UNKNOWN || op->fate == FATE_ORPHAN);
 }
 
 /* Under a name, what was not answered is sent again with its number, in order. */
@@ -430,6 +441,7 @@ static bool step(struct producer *producer)
     }
     if (producer->is_fenced && producer->writer.published == producer->writer.collected) {
         es_lane_close(&producer->writer);
+        model_lane_over(producer->lane);
         let_go(producer, FATE_UNKNOWN);
         return true;
     }
@@ -470,7 +482,8 @@ bool sim_producers_note_gone(void)
     if (gone_count == 0 || !sim_broker_is_serving() || !sim_one_in(3)) {
         return false;
     }
-    sim_broker_owner_gone(gone[--gone_count]);
+    gone_count--;
+    sim_broker_owner_gone(gone[gone_count].pid, gone[gone_count].lane);
     return true;
 }
 
@@ -528,6 +541,7 @@ static void kill_producer(struct producer *producer)
     default:
         if (producer->writer.published == producer->writer.collected && sim_one_in(2)) {
             es_lane_close(&producer->writer);
+            model_lane_over(producer->lane);
             sim_fault(FAULT_PRODUCER_CLOSED);
         } else {
             sim_fault(FAULT_PRODUCER_WAITING);

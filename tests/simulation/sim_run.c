@@ -4,7 +4,9 @@
 
 #include "tests/simulation/sim_broker.h"
 #include "tests/simulation/sim_bugs.h"
+#include "tests/simulation/sim_claims.h"
 #include "tests/simulation/sim_clients.h"
+#include "tests/simulation/sim_copies.h"
 #include "tests/simulation/sim_damage.h"
 #include "tests/simulation/sim_disks.h"
 #include "tests/simulation/sim_fiber.h"
@@ -15,6 +17,7 @@
 
 enum {
     OPERATIONS_MIN = 200,
+    HEAVY_OPERATIONS_MIN = 600, /* or the log does not go round */
     FAULTS_MIN = 4,
     STEPS_MAX = 400000, /* of one seed: more means that something does not go on */
     QUIET_STEPS_MAX = 100000
@@ -33,7 +36,7 @@ static void make_world(uint64_t seed, const char *bug)
     prng_fill(&sim.random, sim.boot_id, sizeof sim.boot_id);
     sim.durability = sim_one_in(5) ? ANCHOR_OS : ANCHOR_FSYNC;
     sim.syncs_anchor = sim.durability == ANCHOR_FSYNC && sim_one_in(8);
-    sim.is_heavy = sim_one_in(8);
+    sim.is_heavy = sim_one_in(12);
     sim.segment_count = 3 + (uint32_t)sim_below(2);
     sim.free_bytes = UINT64_C(1) << 40;
     if (es_geometry_make(sim_one_in(2) ? 64 : 32, ES_ARENA_BYTES_MIN, &sim.geometry) != ES_OK) {
@@ -42,6 +45,8 @@ static void make_world(uint64_t seed, const char *bug)
     sim_shared_clear();
     sim_disks_make();
     sim_store_make();
+    sim_copies_clear();
+    claims_clear();
     model_clear();
     ops_clear();
     sim_clients_begin();
@@ -155,7 +160,9 @@ static void start(void)
 
 static bool has_had_enough(void)
 {
-    return (sim.counts.operations >= OPERATIONS_MIN && sim_faults_struck() >= FAULTS_MIN) ||
+    uint64_t operations_min = sim.is_heavy ? HEAVY_OPERATIONS_MIN : OPERATIONS_MIN;
+
+    return (sim.counts.operations >= operations_min && sim_faults_struck() >= FAULTS_MIN) ||
            op_count == OPS_MAX;
 }
 
@@ -183,8 +190,13 @@ static void live(void)
         step();
         maybe_kill();
         if (sim.end != SIM_RUNNING) {
+            bool machine = sim.end == SIM_MACHINE_DOWN;
+
             check_end();
             bury();
+            if (machine) {
+                sim_copies_maybe_restore();
+            }
             if (sim_one_in(8)) {
                 sim_damage_try();
             }

@@ -22,6 +22,9 @@ void sim_store_lose_unflushed(void);
 /* The contents, for whoever looks from outside; the world's. */
 struct store *sim_store_contents(void);
 
+/* A store of the world's memory takes its place for good. */
+void sim_store_replace(struct store *other);
+
 /* Puts other contents in its place until the former are put back. */
 struct store *sim_store_exchange(struct store *contents);
 

@@ -31,6 +31,9 @@ static void print_counts(const struct sim_counts *counts)
     for (int i = 0; i < FAULT_COUNT; i++) {
         printf("%10" PRIu64 "  %s\n", counts->faults[i], sim_fault_words((enum sim_fault)i));
     }
+    for (int i = 0; i < KIND_COUNT; i++) {
+        printf("%10" PRIu64 "  %s\n", counts->kinds[i], sim_kind_words((enum sim_kind)i));
+    }
     printf("operations %" PRIu64 ": stored %" PRIu64 ", refused %" PRIu64
            ", nobody can know %" PRIu64 "\n",
            counts->operations, counts->stored, counts->refused, counts->unknown);
