@@ -7,10 +7,10 @@
  * appender RUN_DIR BOOK CLIENT SEED RATE [NAME [take]]    at most RATE transactions a second
  */
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/torture/ending.h"
 #include "tests/torture/sender.h"
 
 enum {
@@ -18,14 +18,6 @@ enum {
 };
 
 #define PATIENCE_NS UINT64_C(60000000000)
-
-static volatile sig_atomic_t is_stopping;
-
-static void stop(int signal_number)
-{
-    (void)signal_number;
-    is_stopping = 1;
-}
 
 static void wait_a_little(void)
 {
@@ -147,7 +139,7 @@ int main(int argc, char **argv)
     if (argc < 6 || argc > 8) {
         return 64;
     }
-    signal(SIGTERM, stop);
+    ending_listen();
     book_open(argv[2], BOOK_ENTRIES_MAX, &book);
     sender.book = &book;
     sender.client = (uint32_t)strtoul(argv[3], NULL, 10);

@@ -6,12 +6,12 @@
  * asker RUN_DIR BOOK CLIENT SEED RATE
  */
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libclient/producer.h"
 #include "libclient/question.h"
+#include "tests/torture/ending.h"
 #include "tests/torture/sender.h"
 
 enum {
@@ -20,14 +20,6 @@ enum {
 };
 
 #define TIMEOUT_NS UINT64_C(2000000000)
-
-static volatile sig_atomic_t is_stopping;
-
-static void stop(int signal_number)
-{
-    (void)signal_number;
-    is_stopping = 1;
-}
 
 static void wait_a_little(void)
 {
@@ -147,7 +139,7 @@ int main(int argc, char **argv)
     if (argc != 6) {
         return 64;
     }
-    signal(SIGTERM, stop);
+    ending_listen();
     book_open(argv[2], BOOK_ENTRIES_MAX, &book);
     client = (uint32_t)strtoul(argv[3], NULL, 10);
     rate = strtoull(argv[5], NULL, 10);

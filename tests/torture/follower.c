@@ -6,7 +6,6 @@
  * follower RUN_DIR BOOK CLIENT FILTER SEED
  */
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include <eventspine.h>
 
 #include "tests/torture/book.h"
+#include "tests/torture/ending.h"
 #include "tests/torture/plan.h"
 
 enum {
@@ -32,14 +32,6 @@ struct follower {
     uint64_t position; /* of the last event written down */
     uint64_t random;
 };
-
-static volatile sig_atomic_t is_stopping;
-
-static void stop(int signal_number)
-{
-    (void)signal_number;
-    is_stopping = 1;
-}
 
 static void wait_a_little(void)
 {
@@ -118,7 +110,7 @@ int main(int argc, char **argv)
     if (argc != 6) {
         return 64;
     }
-    signal(SIGTERM, stop);
+    ending_listen();
     book_open(argv[2], BOOK_ENTRIES_MAX, &follower.book);
     follower.client = (uint32_t)strtoul(argv[3], NULL, 10);
     follower.filter = (uint32_t)strtoul(argv[4], NULL, 10);

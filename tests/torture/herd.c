@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/torture/ending.h"
 #include "tests/torture/plan.h"
 #include "tests/torture/visitor.h"
 
@@ -56,14 +57,6 @@ struct herd {
     uint64_t without_broker;
     struct slot slots[SLOTS];
 };
-
-static volatile sig_atomic_t is_stopping;
-
-static void stop(int signal_number)
-{
-    (void)signal_number;
-    is_stopping = 1;
-}
 
 static void be_born(struct herd *herd, struct slot *slot)
 {
@@ -198,7 +191,7 @@ int main(int argc, char **argv)
     if (argc != 8) {
         return 64;
     }
-    signal(SIGTERM, stop);
+    ending_listen();
     herd.run_dir = argv[1];
     herd.client_next = (uint32_t)strtoul(argv[3], NULL, 10);
     herd.random = strtoull(argv[4], NULL, 10);

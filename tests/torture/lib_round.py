@@ -25,6 +25,11 @@ HERD_FIRST = 64
 TAKER_FIRST = 16  # plan.h
 
 
+def block_the_end():
+    """For preexec_fn: ending.h."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
 class Broken(Exception):
     """A promise is, or a part of the torture does not work."""
 
@@ -114,6 +119,9 @@ class Round:
 
     # ---- clients -------------------------------------------------------------
 
+    def open_client(self, command, **options):
+        return subprocess.Popen(command, stderr=self.errors, preexec_fn=block_the_end, **options)
+
     def start_client(self, name, program, number, *more):
         seed = self.random.getrandbits(40)
         command = [str(HERE / f"torture_{program}"), str(self.run),
@@ -122,7 +130,7 @@ class Round:
             command += [str(more[0]), str(seed)]
         else:
             command += [str(seed)] + [str(one) for one in more]
-        self.clients[name] = (subprocess.Popen(command, stderr=self.errors), command)
+        self.clients[name] = (self.open_client(command), command)
 
     def start_clients(self):
         """4 through the ring, 2 of them named and one of these taken over now and then; 2 that ask;
@@ -141,14 +149,14 @@ class Round:
         command = [str(HERE / "torture_herd"), str(self.run), str(self.books), str(HERD_FIRST),
                    str(self.random.getrandbits(40)), str(self.herd_count),
                    str(self.herd_per_second), ",".join(self.probes)]
-        self.herd = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.herd = self.open_client(command, stdout=subprocess.PIPE, text=True)
 
     def kill_the_named(self):
         """It comes back under its name and with its book, and knows what it has to send again."""
         process, command = self.clients["named"]
         process.kill()
         process.wait(PATIENCE_S)
-        self.clients["named"] = (subprocess.Popen(command, stderr=self.errors), command)
+        self.clients["named"] = (self.open_client(command), command)
         self.counts["named killed"] += 1
 
     def take_over(self, stops=True):

@@ -1,6 +1,6 @@
 # What torture.py runs: clients and their checker, and what kills a broker at a probe.
-add_library(torture_parts STATIC torture/book.c torture/plan.c torture/kill_point.c torture/sender.c
-    torture/visitor.c)
+add_library(torture_parts STATIC torture/book.c torture/ending.c torture/plan.c torture/kill_point.c
+    torture/sender.c torture/visitor.c)
 target_link_libraries(torture_parts PUBLIC eventspine_static)
 foreach(program appender asker follower herd)
     add_executable(torture_${program} torture/${program}.c)
