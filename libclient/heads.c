@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "libclient/asking.h"
+
 #define STREAM_PAGE_COUNT 4096u
 
 enum es_status es_store_head_ask(struct es_question *question)
@@ -35,27 +37,20 @@ enum es_status es_store_head_of(const struct es_connection *connection, struct e
     return ES_OK;
 }
 
+static enum es_status read_store_head(struct es_connection *connection, struct es_answer *answer,
+                                      void *context)
+{
+    return es_store_head_of(connection, answer, context);
+}
+
 enum es_status es_store_head(struct es_connection *connection, struct es_store_head *ret_head)
 {
     const struct es_request request = {.verb = ES_VERB_STORE_HEAD};
-    struct es_question *question = NULL;
-    struct es_answer answer = {0};
-    enum es_status status;
 
     if (ret_head == NULL) {
         return ES_E_INVALID;
     }
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
-    status = es_question_ask(question, &request, 0, true, &answer);
-    if (status == ES_OK) {
-        status = es_store_head_of(connection, &answer, ret_head);
-        es_answer_free(&answer);
-    }
-    es_question_release(question);
-    return status;
+    return es_ask(connection, &request, 0, true, read_store_head, ret_head);
 }
 
 static void fill_head(const struct es_stream_item *item, struct es_head *ret_head)
@@ -67,71 +62,54 @@ static void fill_head(const struct es_stream_item *item, struct es_head *ret_hea
     memcpy(ret_head->hash, item->hash, ES_HASH_BYTES);
 }
 
+static enum es_status read_head(struct es_connection *connection, struct es_answer *answer,
+                                void *context)
+{
+    struct es_stream_item item;
+    enum es_status status;
+
+    es_head_item_read(&answer->reply.rest, &item);
+    status = es_answer_check(connection, answer);
+    if (status == ES_OK) {
+        fill_head(&item, context);
+    }
+    return status;
+}
+
 enum es_status es_head(struct es_connection *connection, const char *stream,
                        struct es_head *ret_head)
 {
     struct es_request request = {.verb = ES_VERB_HEAD};
-    struct es_question *question = NULL;
-    struct es_answer answer = {0};
-    enum es_status status;
 
     if (stream == NULL || ret_head == NULL) {
         return ES_E_INVALID;
     }
     request.as.stream = es_text_of(stream);
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
-    status = es_question_ask(question, &request, 0, true, &answer);
-    if (status == ES_OK) {
-        struct es_stream_item item;
-
-        es_head_item_read(&answer.reply.rest, &item);
-        status = es_answer_check(connection, &answer);
-        if (status == ES_OK) {
-            fill_head(&item, ret_head);
-        }
-        es_answer_free(&answer);
-    }
-    es_question_release(question);
-    return status;
+    return es_ask(connection, &request, 0, true, read_head, ret_head);
 }
 
-/* One page: visits its streams and remembers the last in 'after'. */
-static enum es_status visit_page(struct es_connection *connection, struct es_answer *answer,
-                                 es_stream_visitor *visit, void *context, char *after,
-                                 bool *ret_is_over)
+struct visit {
+    es_stream_visitor *visit;
+    void *context;
+};
+
+static bool visit_item(struct es_list *list, struct es_unpack *unpack, void *context)
 {
-    struct es_unpack *unpack = &answer->reply.rest;
-    uint32_t count = es_unpack_array(unpack);
-    bool goes_on = true;
+    const struct visit *visit = context;
+    struct es_stream_item item;
+    struct es_head head;
 
-    for (uint32_t i = 0; i < count && goes_on; i++) {
-        struct es_stream_item item;
-        struct es_head head;
-
-        es_stream_item_read(unpack, &item);
-        if (!es_unpack_ok(unpack) || item.stream.size > ES_STREAM_BYTES_MAX ||
-            es_text_equal(item.stream, es_text_of(after))) {
-            es_unpack_fail(unpack);
-            break;
-        }
-        memcpy(after, item.stream.data, item.stream.size);
-        after[item.stream.size] = '\0';
-        item.first_sequence = 0; /* not told here */
-        fill_head(&item, &head);
-        goes_on = visit(context, after, &head);
+    es_stream_item_read(unpack, &item);
+    /* Streams come in the order of their parts, not of their texts. */
+    if (!es_unpack_ok(unpack) || item.stream.size > ES_STREAM_BYTES_MAX ||
+        es_text_equal(item.stream, es_text_of(list->after))) {
+        es_unpack_fail(unpack);
+        return true;
     }
-    if (!goes_on) {
-        *ret_is_over = true;
-        return ES_OK;
-    }
-    *ret_is_over = es_unpack_bool(unpack);
-    if (count == 0 && !*ret_is_over) {
-        es_unpack_fail(unpack); /* a page that leads nowhere */
-    }
-    return es_answer_check(connection, answer);
+    es_list_keep(list, item.stream);
+    item.first_sequence = 0; /* not told here */
+    fill_head(&item, &head);
+    return visit->visit(visit->context, list->after, &head);
 }
 
 enum es_status es_streams(struct es_connection *connection, const char *prefix,
@@ -139,29 +117,17 @@ enum es_status es_streams(struct es_connection *connection, const char *prefix,
 {
     struct es_request request = {.verb = ES_VERB_STREAMS};
     char after[ES_STREAM_BYTES_MAX + 1] = "";
-    struct es_question *question = NULL;
-    bool is_over = false;
-    enum es_status status;
+    struct visit visiting = {visit, context};
+    struct es_list list = {.request = &request,
+                           .request_after = &request.as.streams.after,
+                           .after = after,
+                           .visit_item = visit_item,
+                           .context = &visiting};
 
     if (visit == NULL) {
         return ES_E_INVALID;
     }
     request.as.streams.prefix = es_text_of(prefix != NULL ? prefix : "");
     request.as.streams.count = STREAM_PAGE_COUNT;
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
-    while (status == ES_OK && !is_over) {
-        struct es_answer answer = {0};
-
-        request.as.streams.after = es_text_of(after);
-        status = es_question_ask(question, &request, 0, true, &answer);
-        if (status == ES_OK) {
-            status = visit_page(connection, &answer, visit, context, after, &is_over);
-            es_answer_free(&answer);
-        }
-    }
-    es_question_release(question);
-    return status;
+    return es_ask_list(connection, &list);
 }

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libclient/asking.h"
 #include "libclient/producer.h"
-#include "libclient/question.h"
 #include "shm/codec/names.h"
 
 #define KEY_CHANGE_OVERHEAD 64u /* array header, kind, family, revision, headers of texts and bin */
@@ -115,10 +115,17 @@ enum es_status es_key_delete(struct es_producer *producer, enum es_key_family fa
     return change_key(producer, &change, timeout_ns, ret_outcome);
 }
 
-/* Copies the value out, for the caller to free. */
+/* Where a value goes, for the caller to free. */
+struct wanted_value {
+    uint64_t *ret_revision; /* NULL: not wanted */
+    void **ret_value;
+    size_t *ret_value_bytes;
+};
+
 static enum es_status copy_value(struct es_connection *connection, struct es_answer *answer,
-                                 uint64_t *ret_revision, void **ret_value, size_t *ret_value_bytes)
+                                 void *context)
 {
+    const struct wanted_value *wanted = context;
     uint64_t revision = es_unpack_uint(&answer->reply.rest);
     struct es_bytes value = es_unpack_bin(&answer->reply.rest, UINT32_MAX);
     enum es_status status = es_answer_check(connection, answer);
@@ -134,11 +141,11 @@ static enum es_status copy_value(struct es_connection *connection, struct es_ans
     if (value.size > 0) {
         memcpy(copy, value.data, value.size);
     }
-    if (ret_revision != NULL) {
-        *ret_revision = revision;
+    if (wanted->ret_revision != NULL) {
+        *wanted->ret_revision = revision;
     }
-    *ret_value = copy;
-    *ret_value_bytes = value.size;
+    *wanted->ret_value = copy;
+    *wanted->ret_value_bytes = value.size;
     return ES_OK;
 }
 
@@ -147,9 +154,7 @@ enum es_status es_key_get(struct es_connection *connection, enum es_key_family f
                           void **ret_value, size_t *ret_value_bytes)
 {
     struct es_request request = {.verb = ES_VERB_KV_GET};
-    struct es_question *question = NULL;
-    struct es_answer answer = {0};
-    enum es_status status;
+    struct wanted_value wanted = {ret_revision, ret_value, ret_value_bytes};
 
     if (name_space == NULL || key == NULL || ret_value == NULL || ret_value_bytes == NULL) {
         return ES_E_INVALID;
@@ -157,60 +162,28 @@ enum es_status es_key_get(struct es_connection *connection, enum es_key_family f
     request.as.kv_get.family = family_of(family);
     request.as.kv_get.name_space = es_text_of(name_space);
     request.as.kv_get.key = es_text_of(key);
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
-    status = es_question_ask(question, &request, 0, true, &answer);
-    if (status == ES_OK) {
-        status = copy_value(connection, &answer, ret_revision, ret_value, ret_value_bytes);
-        es_answer_free(&answer);
-    }
-    es_question_release(question);
-    return status;
+    return es_ask(connection, &request, 0, true, copy_value, &wanted);
 }
 
-/* Keys come in order: a listing that does not move on would never end. */
-static bool is_after(struct es_text key, const char *after)
+struct visit {
+    es_key_visitor *visit;
+    void *context;
+};
+
+static bool visit_item(struct es_list *list, struct es_unpack *unpack, void *context)
 {
-    size_t after_bytes = strlen(after);
-    size_t common = key.size < after_bytes ? key.size : after_bytes;
-    int order = memcmp(key.data, after, common);
+    const struct visit *visit = context;
+    struct es_kv_item item;
 
-    return order > 0 || (order == 0 && key.size > after_bytes);
-}
-
-/* One page of a listing: visits its keys and remembers the last. */
-static enum es_status visit_page(struct es_connection *connection, struct es_answer *answer,
-                                 es_key_visitor *visit, void *context, char *after,
-                                 bool *ret_is_over)
-{
-    struct es_unpack *unpack = &answer->reply.rest;
-    uint32_t count = es_unpack_array(unpack);
-    bool goes_on = true;
-
-    for (uint32_t i = 0; i < count && goes_on; i++) {
-        struct es_kv_item item;
-
-        es_kv_item_read(unpack, &item);
-        if (!es_unpack_ok(unpack) || es_key_text_check(item.key) != ES_REASON_NONE ||
-            !is_after(item.key, after)) {
-            es_unpack_fail(unpack);
-            break;
-        }
-        memcpy(after, item.key.data, item.key.size);
-        after[item.key.size] = '\0';
-        goes_on = visit(context, after, item.revision, item.value.data, item.value.size);
+    es_kv_item_read(unpack, &item);
+    if (!es_unpack_ok(unpack) || es_key_text_check(item.key) != ES_REASON_NONE ||
+        !es_list_goes_on(list, item.key)) {
+        es_unpack_fail(unpack);
+        return true;
     }
-    if (!goes_on) {
-        *ret_is_over = true;
-        return ES_OK;
-    }
-    *ret_is_over = es_unpack_bool(unpack);
-    if (count == 0 && !*ret_is_over) {
-        es_unpack_fail(unpack); /* a page that leads nowhere */
-    }
-    return es_answer_check(connection, answer);
+    es_list_keep(list, item.key);
+    return visit->visit(visit->context, list->after, item.revision, item.value.data,
+                        item.value.size);
 }
 
 enum es_status es_keys(struct es_connection *connection, enum es_key_family family,
@@ -218,9 +191,12 @@ enum es_status es_keys(struct es_connection *connection, enum es_key_family fami
 {
     struct es_request request = {.verb = ES_VERB_KV_LIST};
     char after[ES_KEY_BYTES_MAX + 1] = "";
-    struct es_question *question = NULL;
-    bool is_over = false;
-    enum es_status status;
+    struct visit visiting = {visit, context};
+    struct es_list list = {.request = &request,
+                           .request_after = &request.as.kv_list.after,
+                           .after = after,
+                           .visit_item = visit_item,
+                           .context = &visiting};
 
     if (name_space == NULL || visit == NULL) {
         return ES_E_INVALID;
@@ -228,20 +204,5 @@ enum es_status es_keys(struct es_connection *connection, enum es_key_family fami
     request.as.kv_list.family = family_of(family);
     request.as.kv_list.name_space = es_text_of(name_space);
     request.as.kv_list.count = KEY_PAGE_COUNT;
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
-    while (status == ES_OK && !is_over) {
-        struct es_answer answer = {0};
-
-        request.as.kv_list.after = es_text_of(after);
-        status = es_question_ask(question, &request, 0, true, &answer);
-        if (status == ES_OK) {
-            status = visit_page(connection, &answer, visit, context, after, &is_over);
-            es_answer_free(&answer);
-        }
-    }
-    es_question_release(question);
-    return status;
+    return es_ask_list(connection, &list);
 }

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "libclient/question.h"
+#include "libclient/asking.h"
 #include "shm/codec/names.h"
 #include "shm/codec/receipt.h"
 
@@ -45,10 +45,12 @@ static bool add_place(struct es_bytes receipt, struct es_producer_info *info)
     return true;
 }
 
-static enum es_status read_info(const struct es_connection *connection, struct es_answer *answer,
-                                const char *name, struct es_producer_info *ret_info)
+/* 'context' is the info to fill in: it has the name already. */
+static enum es_status read_info(struct es_connection *connection, struct es_answer *answer,
+                                void *context)
 {
-    struct es_producer_info info = {.name = name};
+    struct es_producer_info *ret_info = context;
+    struct es_producer_info info = {.name = ret_info->name};
     struct es_producer_reply reply;
     enum es_status status;
 
@@ -77,8 +79,7 @@ enum es_status es_producer_ask(struct es_connection *connection, const char *nam
                                struct es_producer_info *ret_info)
 {
     struct es_request request = {.verb = ES_VERB_PRODUCER};
-    struct es_question *question = NULL;
-    struct es_answer answer = {0};
+    struct es_producer_info info = {.name = name};
     enum es_status status;
 
     if (name == NULL || ret_info == NULL) {
@@ -86,63 +87,34 @@ enum es_status es_producer_ask(struct es_connection *connection, const char *nam
     }
     request.as.producer.name = es_text_of(name);
     request.as.producer.number = number;
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
-    status = es_question_ask(question, &request, 0, true, &answer);
+    status = es_ask(connection, &request, 0, true, read_info, &info);
     if (status == ES_OK) {
-        status = read_info(connection, &answer, name, ret_info);
-        es_answer_free(&answer);
+        *ret_info = info;
     }
-    es_question_release(question);
     return status;
 }
 
-/* Names come in order: a listing that does not move on would never end. */
-static bool is_after(struct es_text name, const char *after)
+struct visit {
+    es_producer_visitor *visit;
+    void *context;
+};
+
+static bool visit_item(struct es_list *list, struct es_unpack *unpack, void *context)
 {
-    size_t after_bytes = strlen(after);
-    size_t common = name.size < after_bytes ? name.size : after_bytes;
-    int order = memcmp(name.data, after, common);
+    const struct visit *visit = context;
+    struct es_producer_info info = {.name = list->after};
+    struct es_producer_item item;
 
-    return order > 0 || (order == 0 && name.size > after_bytes);
-}
-
-/* One page: visits its names and remembers the last in 'after'. */
-static enum es_status visit_page(struct es_connection *connection, struct es_answer *answer,
-                                 es_producer_visitor *visit, void *context, char *after,
-                                 bool *ret_is_over)
-{
-    struct es_unpack *unpack = &answer->reply.rest;
-    uint32_t count = es_unpack_array(unpack);
-    bool goes_on = true;
-
-    for (uint32_t i = 0; i < count && goes_on; i++) {
-        struct es_producer_info info = {.name = after};
-        struct es_producer_item item;
-
-        es_producer_item_read(unpack, &item);
-        if (!es_unpack_ok(unpack) || !is_after(item.name, after)) {
-            es_unpack_fail(unpack);
-            break;
-        }
-        memcpy(after, item.name.data, item.name.size);
-        after[item.name.size] = '\0';
-        info.last_number = item.last_number;
-        info.owner_lane = item.owner_incarnation;
-        info.owner_uid = item.uid;
-        goes_on = visit(context, &info);
+    es_producer_item_read(unpack, &item);
+    if (!es_unpack_ok(unpack) || !es_list_goes_on(list, item.name)) {
+        es_unpack_fail(unpack);
+        return true;
     }
-    if (!goes_on) {
-        *ret_is_over = true;
-        return ES_OK;
-    }
-    *ret_is_over = es_unpack_bool(unpack);
-    if (count == 0 && !*ret_is_over) {
-        es_unpack_fail(unpack); /* a page that leads nowhere */
-    }
-    return es_answer_check(connection, answer);
+    es_list_keep(list, item.name);
+    info.last_number = item.last_number;
+    info.owner_lane = item.owner_incarnation;
+    info.owner_uid = item.uid;
+    return visit->visit(visit->context, &info);
 }
 
 enum es_status es_producers(struct es_connection *connection, es_producer_visitor *visit,
@@ -150,28 +122,16 @@ enum es_status es_producers(struct es_connection *connection, es_producer_visito
 {
     struct es_request request = {.verb = ES_VERB_PRODUCERS};
     char after[ES_NAME_BYTES_MAX + 1] = "";
-    struct es_question *question = NULL;
-    bool is_over = false;
-    enum es_status status;
+    struct visit visiting = {visit, context};
+    struct es_list list = {.request = &request,
+                           .request_after = &request.as.producers.after,
+                           .after = after,
+                           .visit_item = visit_item,
+                           .context = &visiting};
 
     if (visit == NULL) {
         return ES_E_INVALID;
     }
     request.as.producers.count = PRODUCER_PAGE_COUNT;
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
-    while (status == ES_OK && !is_over) {
-        struct es_answer answer = {0};
-
-        request.as.producers.after = es_text_of(after);
-        status = es_question_ask(question, &request, 0, true, &answer);
-        if (status == ES_OK) {
-            status = visit_page(connection, &answer, visit, context, after, &is_over);
-            es_answer_free(&answer);
-        }
-    }
-    es_question_release(question);
-    return status;
+    return es_ask_list(connection, &list);
 }

@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "libclient/question.h"
+#include "libclient/asking.h"
 #include "shm/codec/receipt.h"
 
 static_assert(ES_RECEIPT_BYTES_MAX == ES_RECEIPT_SIZE_MAX, "the public size is the codec's");
@@ -52,20 +52,9 @@ enum es_status es_claim_present(struct es_connection *connection,
                                 const struct es_request_hello *claim)
 {
     struct es_request request = {.verb = ES_VERB_HELLO, .as.hello = *claim};
-    struct es_question *question = NULL;
-    struct es_answer answer = {0};
-    enum es_status status = es_question_acquire(connection, &question);
 
-    if (status != ES_OK) {
-        return status;
-    }
     request.as.hello.client_name = es_text_of(connection->client_name);
-    status = es_question_ask(question, &request, 0, true, &answer);
-    if (status == ES_OK) {
-        es_answer_free(&answer);
-    }
-    es_question_release(question);
-    return status;
+    return es_ask(connection, &request, 0, true, NULL, NULL);
 }
 
 enum es_status es_receipt_check(struct es_connection *connection, const void *receipt,

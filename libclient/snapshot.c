@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "libclient/question.h"
+#include "libclient/asking.h"
 
 #define LIST_PAGE_COUNT 1024u
 
@@ -49,9 +49,6 @@ enum es_status es_snapshot_save(struct es_connection *connection, const char *st
 {
     struct es_request request = {.verb = ES_VERB_SNAPSHOT_SAVE};
     struct es_request_snapshot_save *save = &request.as.snapshot_save;
-    struct es_question *question = NULL;
-    struct es_answer answer = {0};
-    enum es_status status;
 
     if (stream == NULL || (state == NULL && state_bytes > 0)) {
         return ES_E_INVALID;
@@ -62,23 +59,21 @@ enum es_status es_snapshot_save(struct es_connection *connection, const char *st
     save->projection = es_text_of(projection != NULL ? projection : "");
     save->version = version;
     save->state = es_bytes_make(state, (uint32_t)state_bytes); /* a larger one is refused below */
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
     /* Saved twice it is the same snapshot: its key is made of what was asked. */
-    status = es_question_ask(question, &request, state_bytes, true, &answer);
-    if (status == ES_OK) {
-        es_answer_free(&answer);
-    }
-    es_question_release(question);
-    return status;
+    return es_ask(connection, &request, state_bytes, true, NULL, NULL);
 }
+
+/* Where a snapshot goes. */
+struct wanted_snapshot {
+    struct es_snapshot *ret_snapshot;
+    void **ret_state;
+};
 
 /* State and texts in one piece of memory, which begins with the state. */
 static enum es_status keep_loaded(struct es_connection *connection, struct es_answer *answer,
-                                  struct es_snapshot *ret_snapshot, void **ret_state)
+                                  void *context)
 {
+    const struct wanted_snapshot *wanted = context;
     struct snapshot_texts texts;
     struct es_snapshot snapshot = {.stream = NULL};
     struct es_bytes state;
@@ -102,8 +97,8 @@ static enum es_status keep_loaded(struct es_connection *connection, struct es_an
     snapshot.stream = memory + state.size + offsetof(struct snapshot_texts, stream);
     snapshot.projection = memory + state.size + offsetof(struct snapshot_texts, projection);
     snapshot.state_bytes = state.size;
-    *ret_snapshot = snapshot;
-    *ret_state = memory;
+    *wanted->ret_snapshot = snapshot;
+    *wanted->ret_state = memory;
     return ES_OK;
 }
 
@@ -112,9 +107,7 @@ enum es_status es_snapshot_load(struct es_connection *connection, const char *st
                                 void **ret_state)
 {
     struct es_request request = {.verb = ES_VERB_SNAPSHOT_LOAD};
-    struct es_question *question = NULL;
-    struct es_answer answer = {0};
-    enum es_status status;
+    struct wanted_snapshot wanted = {ret_snapshot, ret_state};
 
     if (stream == NULL || ret_snapshot == NULL || ret_state == NULL) {
         return ES_E_INVALID;
@@ -123,29 +116,22 @@ enum es_status es_snapshot_load(struct es_connection *connection, const char *st
     request.as.snapshot_load.newest = tick == UINT64_MAX;
     request.as.snapshot_load.tick = tick;
     request.as.snapshot_load.projection = es_text_of(projection != NULL ? projection : "");
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
-    status = es_question_ask(question, &request, 0, true, &answer);
-    if (status == ES_OK) {
-        status = keep_loaded(connection, &answer, ret_snapshot, ret_state);
-        es_answer_free(&answer);
-    }
-    es_question_release(question);
-    return status;
+    return es_ask(connection, &request, 0, true, keep_loaded, &wanted);
 }
 
-/* The place where a listing goes on: the last store key of a page. */
-struct list_cursor {
-    uint32_t size;
-    uint8_t key[ES_KEY_SIZE_MAX];
+/* A listing goes on behind the last store key of a page. */
+struct listing {
+    es_snapshot_visitor *visit;
+    void *context;
+    struct es_bytes *request_after;
+    uint32_t after_bytes;
+    uint8_t after[ES_KEY_SIZE_MAX];
 };
 
 static enum es_status visit_page(struct es_connection *connection, struct es_answer *answer,
-                                 es_snapshot_visitor *visit, void *context,
-                                 struct list_cursor *after, bool *ret_is_over)
+                                 void *context, bool *ret_is_over)
 {
+    struct listing *listing = context;
     struct es_unpack *unpack = &answer->reply.rest;
     uint32_t count = es_unpack_array(unpack);
     struct es_bytes last;
@@ -159,7 +145,7 @@ static enum es_status visit_page(struct es_connection *connection, struct es_ans
         if (!es_unpack_ok(unpack)) {
             break;
         }
-        goes_on = visit(context, &snapshot);
+        goes_on = listing->visit(listing->context, &snapshot);
     }
     if (!goes_on) {
         *ret_is_over = true;
@@ -167,13 +153,15 @@ static enum es_status visit_page(struct es_connection *connection, struct es_ans
     }
     *ret_is_over = es_unpack_bool(unpack);
     last = es_unpack_bin(unpack, ES_KEY_SIZE_MAX);
-    if (!*ret_is_over && es_bytes_equal(last, es_bytes_make(after->key, after->size))) {
+    if (!*ret_is_over &&
+        es_bytes_equal(last, es_bytes_make(listing->after, listing->after_bytes))) {
         es_unpack_fail(unpack); /* a page that leads nowhere */
     }
     if (es_unpack_ok(unpack) && last.size > 0) {
-        memcpy(after->key, last.data, last.size);
-        after->size = last.size;
+        memcpy(listing->after, last.data, last.size);
+        listing->after_bytes = last.size;
     }
+    *listing->request_after = es_bytes_make(listing->after, listing->after_bytes);
     return es_answer_check(connection, answer);
 }
 
@@ -181,32 +169,23 @@ enum es_status es_snapshots(struct es_connection *connection, const char *prefix
                             es_snapshot_visitor *visit, void *context)
 {
     struct es_request request = {.verb = ES_VERB_SNAPSHOT_LIST};
-    struct es_question *question = NULL;
-    struct list_cursor after = {0};
-    bool is_over = false;
-    enum es_status status;
+    struct listing listing = {
+        .visit = visit, .context = context, .request_after = &request.as.snapshot_list.after_key};
 
     if (visit == NULL) {
         return ES_E_INVALID;
     }
     request.as.snapshot_list.prefix = es_text_of(prefix != NULL ? prefix : "");
+    request.as.snapshot_list.after_key = es_bytes_make(listing.after, 0);
     request.as.snapshot_list.count = LIST_PAGE_COUNT;
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
-    while (status == ES_OK && !is_over) {
-        struct es_answer answer = {0};
+    return es_ask_pages(connection, &request, visit_page, &listing);
+}
 
-        request.as.snapshot_list.after_key = es_bytes_make(after.key, after.size);
-        status = es_question_ask(question, &request, 0, true, &answer);
-        if (status == ES_OK) {
-            status = visit_page(connection, &answer, visit, context, &after, &is_over);
-            es_answer_free(&answer);
-        }
-    }
-    es_question_release(question);
-    return status;
+static enum es_status read_deleted(struct es_connection *connection, struct es_answer *answer,
+                                   void *context)
+{
+    *(uint64_t *)context = es_unpack_uint(&answer->reply.rest);
+    return es_answer_check(connection, answer);
 }
 
 enum es_status es_snapshot_delete(struct es_connection *connection, const char *stream,
@@ -214,8 +193,6 @@ enum es_status es_snapshot_delete(struct es_connection *connection, const char *
 {
     struct es_request request = {.verb = ES_VERB_SNAPSHOT_DELETE};
     struct es_request_snapshot_delete *delete = &request.as.snapshot_delete;
-    struct es_question *question = NULL;
-    struct es_answer answer = {0};
     uint64_t deleted = 0;
     enum es_status status;
 
@@ -227,23 +204,13 @@ enum es_status es_snapshot_delete(struct es_connection *connection, const char *
     delete->tick = tick;
     delete->every_projection = projection == NULL;
     delete->projection = es_text_of(projection != NULL ? projection : "");
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
     /* A second time it would answer "none": so it is not asked again by itself. */
-    status = es_question_ask(question, &request, 0, false, &answer);
-    if (status == ES_OK) {
-        deleted = es_unpack_uint(&answer.reply.rest);
-        status = es_answer_check(connection, &answer);
-        es_answer_free(&answer);
-    }
+    status = es_ask(connection, &request, 0, false, read_deleted, &deleted);
     if (status == ES_OK && deleted == 0) {
         status = es_fail(connection, ES_NOT_FOUND, "%.200s has no such snapshot", stream);
     }
     if (status == ES_OK && ret_deleted != NULL) {
         *ret_deleted = deleted;
     }
-    es_question_release(question);
     return status;
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "libclient/question.h"
+#include "libclient/asking.h"
 
 #define NAME_BYTES_MAX ES_STATUS_NAME_MAX
 #define TEXT_BYTES_MAX 4095u
@@ -73,32 +73,32 @@ static bool visit_pair(struct es_unpack *unpack, es_status_visitor *visit, void 
     return goes_on;
 }
 
+struct visit {
+    es_status_visitor *visit;
+    void *context;
+};
+
+static enum es_status visit_pairs(struct es_connection *connection, struct es_answer *answer,
+                                  void *context)
+{
+    const struct visit *visit = context;
+    uint32_t count = es_unpack_array(&answer->reply.rest);
+    bool goes_on = true;
+
+    for (uint32_t i = 0; i < count && goes_on; i++) {
+        goes_on = visit_pair(&answer->reply.rest, visit->visit, visit->context);
+    }
+    return es_answer_check(connection, answer);
+}
+
 enum es_status es_broker_status(struct es_connection *connection, es_status_visitor *visit,
                                 void *context)
 {
     const struct es_request request = {.verb = ES_VERB_STATUS};
-    struct es_question *question = NULL;
-    struct es_answer answer = {0};
-    enum es_status status;
+    struct visit visiting = {visit, context};
 
     if (visit == NULL) {
         return ES_E_INVALID;
     }
-    status = es_question_acquire(connection, &question);
-    if (status != ES_OK) {
-        return status;
-    }
-    status = es_question_ask(question, &request, 0, true, &answer);
-    if (status == ES_OK) {
-        uint32_t count = es_unpack_array(&answer.reply.rest);
-        bool goes_on = true;
-
-        for (uint32_t i = 0; i < count && goes_on; i++) {
-            goes_on = visit_pair(&answer.reply.rest, visit, context);
-        }
-        status = es_answer_check(connection, &answer);
-        es_answer_free(&answer);
-    }
-    es_question_release(question);
-    return status;
+    return es_ask(connection, &request, 0, true, visit_pairs, &visiting);
 }
