@@ -76,6 +76,9 @@ struct disk_file {
  */
 ES_MUST_USE enum es_status disk_posix_new(const char *path, struct disk **ret_disk);
 
+/* What the errno of a call on files means, in the words of this layer. */
+enum es_status disk_posix_errno_status(void);
+
 /* Closes it; NULL is legal. Every file of it has been closed before. */
 void disk_free(struct disk *disk);
 

@@ -43,7 +43,7 @@ static int descriptor_of(const struct disk_file *file)
     return ((const struct posix_file *)file)->descriptor;
 }
 
-static enum es_status status_of_errno(void)
+enum es_status disk_posix_errno_status(void)
 {
     switch (errno) {
     case ENOENT: return ES_NOT_FOUND;
@@ -199,7 +199,7 @@ static enum es_status posix_create(struct disk *disk, const char *name, uint64_t
         openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
     if (descriptor < 0) {
-        return status_of_errno();
+        return disk_posix_errno_status();
     }
     status = file_new(disk, descriptor, &file);
     ES_PROBE(disk_file_named);
@@ -233,7 +233,7 @@ static enum es_status posix_open(struct disk *disk, const char *name, enum disk_
                             flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
     if (descriptor < 0) {
-        return errno == ENXIO ? ES_E_PERMISSION : status_of_errno();
+        return errno == ENXIO ? ES_E_PERMISSION : disk_posix_errno_status();
     }
     if (fstat(descriptor, &about) != 0) {
         status = ES_E_IO;
@@ -270,12 +270,12 @@ static enum es_status posix_rename(struct disk *disk, const char *from, const ch
 {
     int directory = posix_disk(disk)->directory;
 
-    return renameat(directory, from, directory, to) == 0 ? ES_OK : status_of_errno();
+    return renameat(directory, from, directory, to) == 0 ? ES_OK : disk_posix_errno_status();
 }
 
 static enum es_status posix_unlink(struct disk *disk, const char *name)
 {
-    return unlinkat(posix_disk(disk)->directory, name, 0) == 0 ? ES_OK : status_of_errno();
+    return unlinkat(posix_disk(disk)->directory, name, 0) == 0 ? ES_OK : disk_posix_errno_status();
 }
 
 static enum es_status posix_list(struct disk *disk, disk_visit_fn visit, void *context)
@@ -287,7 +287,7 @@ static enum es_status posix_list(struct disk *disk, disk_visit_fn visit, void *c
     int descriptor = openat(posix_disk(disk)->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (descriptor < 0) {
-        return status_of_errno();
+        return disk_posix_errno_status();
     }
     listing = fdopendir(descriptor);
     if (listing == NULL) {
@@ -343,7 +343,7 @@ enum es_status disk_posix_new(const char *path, struct disk **ret_disk)
     int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
     if (directory < 0) {
-        return status_of_errno();
+        return disk_posix_errno_status();
     }
     disk = calloc(1, sizeof *disk);
     if (disk == NULL) {

@@ -13,6 +13,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "broker/disk.h"
+
 enum {
     CHUNK_BYTES = 1024 * 1024
 };
@@ -23,23 +25,6 @@ struct copying {
     char *chunk;
     char *why;
 };
-
-static enum es_status status_of_errno(void)
-{
-    switch (errno) {
-    case ENOENT: return ES_NOT_FOUND;
-    case EEXIST: return ES_E_EXISTS;
-    case ENOSPC:
-    case EDQUOT: return ES_NO_SPACE;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-    case ELOOP:
-    case ENOTDIR: return ES_E_PERMISSION;
-    case ENOMEM: return ES_E_NO_MEMORY;
-    default: return ES_E_IO;
-    }
-}
 
 __attribute__((format(printf, 3, 4))) static enum es_status explain(char why[FILE_TREE_WHY_BYTES],
                                                                     enum es_status status,
@@ -55,7 +40,8 @@ __attribute__((format(printf, 3, 4))) static enum es_status explain(char why[FIL
 
 static enum es_status failed(const struct copying *copying, const char *what, const char *name)
 {
-    return explain(copying->why, status_of_errno(), "%s %s: %s", what, name, strerror(errno));
+    return explain(copying->why, disk_posix_errno_status(), "%s %s: %s", what, name,
+                   strerror(errno));
 }
 
 static int open_directory(int parent_fd, const char *name)
@@ -68,11 +54,11 @@ enum es_status file_tree_make(int parent_fd, const char *name, int *ret_fd)
     int fd = -1;
 
     if (mkdirat(parent_fd, name, 0700) != 0) {
-        return status_of_errno();
+        return disk_posix_errno_status();
     }
     fd = open_directory(parent_fd, name);
     if (fd < 0) {
-        return status_of_errno();
+        return disk_posix_errno_status();
     }
     *ret_fd = fd;
     return ES_OK;
@@ -86,7 +72,7 @@ static enum es_status write_all(int fd, const char *bytes, size_t size)
         ssize_t done = write(fd, bytes, size);
 
         if (done < 0 && errno != EINTR) {
-            return status_of_errno();
+            return disk_posix_errno_status();
         }
         if (done > 0) {
             bytes += done;
@@ -300,7 +286,7 @@ static enum es_status add_bytes(int directory_fd, int depth, uint64_t *bytes)
     DIR *listing = status == ES_OK ? list(directory_fd) : NULL;
 
     if (listing == NULL) {
-        return status == ES_OK ? status_of_errno() : status;
+        return status == ES_OK ? disk_posix_errno_status() : status;
     }
     while (status == ES_OK && (entry = readdir(listing)) != NULL) {
         struct stat about;
@@ -314,7 +300,7 @@ static enum es_status add_bytes(int directory_fd, int depth, uint64_t *bytes)
             *bytes += (uint64_t)about.st_size;
         } else if (S_ISDIR(about.st_mode)) {
             below = open_directory(directory_fd, entry->d_name);
-            status = below < 0 ? status_of_errno() : add_bytes(below, depth + 1, bytes);
+            status = below < 0 ? disk_posix_errno_status() : add_bytes(below, depth + 1, bytes);
         }
         if (below >= 0) {
             close(below);
@@ -353,7 +339,7 @@ enum es_status file_tree_write(int directory_fd, const char *name, const char *t
         openat(directory_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
     if (fd < 0) {
-        return status_of_errno();
+        return disk_posix_errno_status();
     }
     status = write_all(fd, text, strlen(text));
     if (status == ES_OK && fsync(fd) != 0) {
@@ -379,7 +365,7 @@ enum es_status file_tree_open_parent(const char *path, int *ret_fd, const char *
     snprintf(parent, sizeof parent, "%.*s", slash == path ? 1 : (int)(slash - path), path);
     fd = open(parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &about) != 0) {
-        enum es_status status = status_of_errno();
+        enum es_status status = disk_posix_errno_status();
 
         (void)explain(why, status, "cannot use the directory %.200s: %s", parent, strerror(errno));
         if (fd >= 0) {

@@ -78,6 +78,21 @@ static void pack_at_end(struct store_buffer *buffer, struct es_pack *ret_pack)
     es_pack_init(ret_pack, buffer->bytes + buffer->size, buffer->capacity - buffer->size);
 }
 
+static enum es_status add_operation(struct walk *walk, const struct es_log_operation *operation,
+                                    size_t value_bytes)
+{
+    struct es_pack pack;
+    enum es_status status = grow(&walk->operations, value_bytes + ES_LOG_OPERATION_OVERHEAD);
+
+    if (status == ES_OK) {
+        pack_at_end(&walk->operations, &pack);
+        es_log_body_operation(&pack, operation);
+        walk->operations.size += es_pack_size(&pack);
+        walk->operation_count++;
+    }
+    return status;
+}
+
 /* ---- events ---- */
 
 static enum es_status take_event(struct walk *walk, const struct es_commit_run *run,
@@ -173,7 +188,6 @@ static enum es_status take_key(struct walk *walk, const struct es_commit_kv *kv)
         .as.kv = {.family = ES_KV_TRUTH, .name_space = kv->name_space, .key = kv->key},
     };
     bool found = false;
-    struct es_pack pack;
     enum es_status status = find_value(walk, kv, &operation.as.kv.value, &found);
 
     if (status == ES_OK) {
@@ -184,17 +198,8 @@ static enum es_status take_key(struct walk *walk, const struct es_commit_kv *kv)
     } else {
         operation.as.kv.value = (struct es_kv_value){.revision = kv->revision};
     }
-    if (status == ES_OK) {
-        status = grow(&walk->operations,
-                      operation.as.kv.value.value.size + (size_t)ES_LOG_OPERATION_OVERHEAD);
-    }
-    if (status == ES_OK) {
-        pack_at_end(&walk->operations, &pack);
-        es_log_body_operation(&pack, &operation);
-        walk->operations.size += es_pack_size(&pack);
-        walk->operation_count++;
-    }
-    return status;
+    return status == ES_OK ? add_operation(walk, &operation, operation.as.kv.value.value.size)
+                           : status;
 }
 
 /* ---- producers ---- */
@@ -230,7 +235,6 @@ static enum es_status take_name(struct walk *walk, const struct named *named)
         .as.producer = {.producer = named->name, .value.owner_uid = named->uid},
     };
     struct es_producer_value entry;
-    struct es_pack pack;
     struct es_key key;
     enum es_status status = ES_OK;
 
@@ -242,16 +246,7 @@ static enum es_status take_name(struct walk *walk, const struct named *named)
         operation.as.producer.value = entry;
     }
     operation.as.producer.value.last_sequence = named->last_number;
-    if (status != ES_E_NO_MEMORY) {
-        status = grow(&walk->operations, ES_LOG_OPERATION_OVERHEAD);
-    }
-    if (status == ES_OK) {
-        pack_at_end(&walk->operations, &pack);
-        es_log_body_operation(&pack, &operation);
-        walk->operations.size += es_pack_size(&pack);
-        walk->operation_count++;
-    }
-    return status;
+    return status == ES_E_NO_MEMORY ? status : add_operation(walk, &operation, 0);
 }
 
 static enum es_status take_names(struct walk *walk)
