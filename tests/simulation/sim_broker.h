@@ -44,7 +44,7 @@ __attribute__((noreturn)) void sim_broker_ends(enum sim_end end);
  * its memory, fibers and mappings go, and what its store had not flushed. */
 void sim_broker_bury(void);
 
-/* ---- what clients ask for; answers come by the callbacks, in a fiber ---------- */
+/* ---- what clients ask for (sim_broker_calls.c); answers come by the callbacks, in a fiber ---- */
 
 struct sim_attach {
     uint32_t uid;

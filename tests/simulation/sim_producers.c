@@ -1,58 +1,17 @@
 #include "tests/simulation/sim_producers.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "shm/control.h"
 #include "shm/doorbell.h"
-#include "shm/lane_writer.h"
-#include "shm/ring.h"
 #include "tests/simulation/sim.h"
-#include "tests/simulation/sim_broker.h"
 #include "tests/simulation/sim_model.h"
 #include "tests/simulation/sim_names.h"
+#include "tests/simulation/sim_producers_state.h"
 
 enum {
     PRODUCERS = 5,
     GONE_MAX = 64,
     FIRST_PID = 1000
-};
-
-enum producer_at {
-    AT_NOTHING,   /* no lane */
-    AT_ATTACHING, /* asked for one */
-    AT_LEISURE,
-    AT_CLAIMED,   /* writes into its claim */
-    AT_PUBLISHED, /* the ticket is to be placed */
-    AT_PLACED     /* the bell is to be rung */
-};
-
-struct producer {
-    bool is_alive;
-    pid_t pid;
-    uint32_t uid;
-    enum producer_at at;
-    struct sim_attach attach;
-    struct es_segment control_segment;
-    struct es_segment ring_segment;
-    struct es_segment lane_segment;
-    struct es_control control;
-    struct es_ring ring;
-    struct es_lane_writer writer;
-    struct es_placement placement;
-    uint32_t lane; /* in the model */
-    bool is_ordered;
-    bool is_mapped;
-    uint32_t name; /* OP_UNNAMED: none */
-    uint64_t next_number;
-    uint64_t last_number; /* told, or answered OK */
-    uint32_t again_at;    /* operations before it need not be sent again */
-    bool must_resume;     /* a refusal was answered: the next one begins a new row */
-    bool is_fenced;
-    bool had_published; /* when the last broker ended */
-    struct op *writing;
-    uint32_t writing_bytes;
-    struct op *flying[ES_CREDIT_COUNT_MAX]; /* published, not answered, by sequence */
 };
 
 static struct producer producers[PRODUCERS];
@@ -118,7 +77,7 @@ static void let_go(struct producer *producer, enum op_fate fate)
     producer->at = AT_NOTHING;
 }
 
-static void die(struct producer *producer, enum op_fate fate)
+void producer_die(struct producer *producer, enum op_fate fate)
 {
     uint32_t lane = producer->at >= AT_LEISURE ? producer->lane : UINT32_MAX;
 
@@ -280,101 +239,6 @@ static bool collect(struct producer *producer)
     return true;
 }
 
-/* Somebody else may have found out meanwhile; what is known needs no second sending. */
-static bool is_open_question(const struct producer *producer, const struct op *op)
-{
-    return op->name == producer->name && !op->is_mistake && !op->is_foreign &&
-           op->flying_count == 0 && !op->is_chosen &&
-           (op->fate == FATE_UNKNOWN || op->fate == FATE_ORPHAN);
-}
-
-/* Under a name, what was not answered is sent again with its number, in order. */
-static struct op *send_again(struct producer *producer)
-{
-    /* A former owner knows nothing of what its successor has left open. */
-    if (model.names[producer->name].owner != producer->attach.attachment.incarnation) {
-        return NULL;
-    }
-    for (; producer->again_at < op_count; producer->again_at++) {
-        struct op *op = &ops[producer->again_at];
-
-        if (is_open_question(producer, op) && op->number <= producer->next_number) {
-            producer->again_at++;
-            sim_fault(FAULT_NUMBER_AGAIN);
-            return op;
-        }
-    }
-    if (producer->last_number > 0 && sim_one_in(12)) {
-        uint32_t id = model.names[producer->name].stored[1 + sim_below(producer->last_number)];
-
-        if (id != 0 && ops[id - 1].fate == FATE_ANSWERED && ops[id - 1].flying_count == 0 &&
-            !ops[id - 1].is_chosen) {
-            sim_fault(FAULT_NUMBER_AGAIN);
-            return &ops[id - 1];
-        }
-    }
-    return NULL;
-}
-
-static struct op *new_numbered(struct producer *producer)
-{
-    struct op *op = op_new(producer->uid);
-
-    if (op == NULL) {
-        return NULL;
-    }
-    op->name = producer->name;
-    op->number = producer->next_number;
-    if (producer->last_number > 0 && sim_one_in(30)) {
-        op->number = 1 + sim_below(producer->last_number);
-        op->is_mistake = true;
-        sim_fault(FAULT_NUMBER_MISUSED);
-    } else if (sim_one_in(40)) {
-        op->number += 1 + sim_below(3);
-        op->is_mistake = true; /* a gap that is not allowed */
-        sim_fault(FAULT_NUMBER_MISUSED);
-    } else if (sim_one_in(40)) {
-        op->number += 1 + sim_below(3);
-        op->flags = ES_RECORD_ALLOW_GAP;
-    }
-    return op;
-}
-
-static struct op *choose_named(struct producer *producer)
-{
-    bool begins_row = producer->must_resume;
-    struct op *op = NULL;
-
-    if (begins_row) {
-        if (producer->writer.published != producer->writer.collected) {
-            return NULL; /* the rest of the row is refused too */
-        }
-        producer->must_resume = false;
-        producer->next_number = producer->last_number + 1;
-    }
-    op = send_again(producer);
-    op = op != NULL ? op : new_numbered(producer);
-    if (op != NULL) {
-        op->flags &= ES_RECORD_ALLOW_GAP;
-        op->flags |= ES_RECORD_ORDERED | (begins_row ? ES_RECORD_RESUME : 0);
-        if (!op->is_mistake && op->number >= producer->next_number) {
-            producer->next_number = op->number + 1;
-        }
-    }
-    return op;
-}
-
-static struct op *choose_unnamed(struct producer *producer)
-{
-    struct op *op = op_new(producer->uid);
-
-    if (op != NULL) {
-        op->flags = producer->is_ordered ? ES_RECORD_ORDERED : 0;
-        op->flags |= producer->is_ordered && sim_one_in(4) ? ES_RECORD_RESUME : 0;
-    }
-    return op;
-}
-
 static bool claim(struct producer *producer)
 {
     uint8_t bytes[OP_BYTES_MAX];
@@ -385,7 +249,7 @@ static bool claim(struct producer *producer)
         producer->writer.published - producer->writer.collected == sim.geometry.credit_count) {
         return false;
     }
-    op = producer->name == OP_UNNAMED ? choose_unnamed(producer) : choose_named(producer);
+    op = producer_choose(producer);
     if (op == NULL) {
         return false;
     }
@@ -493,7 +357,7 @@ void sim_producers_broker_ended(bool machine)
         struct producer *producer = &producers[i];
 
         if (producer->is_alive && machine) {
-            die(producer, FATE_UNKNOWN);
+            producer_die(producer, FATE_UNKNOWN);
         } else if (producer->at == AT_ATTACHING) {
             producer->at = AT_NOTHING;
         } else if (producer->is_mapped) {
@@ -520,81 +384,13 @@ bool sim_producers_are_done(void)
     return true;
 }
 
-/* ---- faults ----------------------------------------------------------------------- */
-
-static void kill_producer(struct producer *producer)
-{
-    static const enum sim_fault placing[] = {FAULT_PRODUCER_PLACE_TAIL, FAULT_PRODUCER_PLACE_SLOT,
-                                             FAULT_PRODUCER_PLACE_CLAIM, FAULT_PRODUCER_PLACE_MOVE};
-
-    if (!producer->is_alive || producer->at < AT_LEISURE || !producer->is_mapped) {
-        return;
-    }
-    switch (producer->at) {
-    case AT_CLAIMED: sim_fault(FAULT_PRODUCER_WRITING); break;
-    case AT_PLACED: sim_fault(FAULT_PRODUCER_PLACED); break;
-    case AT_PUBLISHED:
-        sim_fault(producer->placement.at == ES_PLACE_TAIL && sim_one_in(2)
-                      ? FAULT_PRODUCER_PUBLISHED
-                      : placing[producer->placement.at]);
-        break;
-    default:
-        if (producer->writer.published == producer->writer.collected && sim_one_in(2)) {
-            es_lane_close(&producer->writer);
-            model_lane_over(producer->lane);
-            sim_fault(FAULT_PRODUCER_CLOSED);
-        } else {
-            sim_fault(FAULT_PRODUCER_WAITING);
-        }
-        break;
-    }
-    die(producer, FATE_ORPHAN);
-}
-
-/* A process of the ring's user writes where it can: words of the ring alone, for what
- * it does to its own lane is its own harm. */
-static void spoil_ring(const struct producer *producer)
-{
-    struct es_ring_file *file = NULL;
-    uint64_t tail = 0;
-    uint64_t position = 0;
-    _Atomic uint64_t *slot = NULL;
-
-    if (!producer->is_alive || producer->at < AT_LEISURE || !producer->is_mapped) {
-        return;
-    }
-    file = producer->ring.file;
-    tail = atomic_load(&file->tail);
-    position = tail - 1 - sim_below(producer->ring.slot_count / 2);
-    slot = &file->slots[position & (producer->ring.slot_count - 1)];
-    switch (sim_below(3)) {
-    case 0: /* one that waits, or one that was taken a moment ago */
-        if (position < tail) {
-            atomic_store(slot, es_slot_empty(position >> producer->ring.lap_shift));
-            sim_fault(FAULT_TICKET_ERASED);
-        }
-        break;
-    case 1: /* any lane, any number, on a lap that is now or was once */
-        atomic_store(slot, es_slot_full((position >> producer->ring.lap_shift) - sim_below(2),
-                                        (uint32_t)sim_below(ES_LANE_COUNT_MAX), sim_below(64)));
-        sim_fault(FAULT_TICKET_FORGED);
-        break;
-    default:
-        atomic_store(&file->tail,
-                     tail + sim_below(2 * producer->ring.slot_count) - producer->ring.slot_count);
-        sim_fault(FAULT_TAIL_SPOILT);
-        break;
-    }
-    sim.spoilt_uids |= UINT64_C(1) << (producer->uid - SIM_FIRST_UID);
-}
-
 void sim_producers_fault(void)
 {
     struct producer *producer = &producers[sim_below(PRODUCERS)];
 
     if (sim_one_in(4)) {
-        spoil_ring(producer);
+        producer_spoil_ring(producer);
     } else {
-        kill_producer(producer);
+        producer_kill(producer);
     }
 }
