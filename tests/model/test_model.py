@@ -4,7 +4,7 @@
     test_model.py               each model sound, each mutant caught; under a minute
     test_model.py --large       larger configurations: minutes to hours, gigabytes
     test_model.py --negative    the mutants alone
-    test_model.py --only ring   one of ring, commit, log, sleep
+    test_model.py --only ring   one of ring, commit, log, sleep, names
 
 Each model (*.pml, whose head says what it is and proves) is turned into a verifier by spin and gcc
 and searched exhaustively: no hashing, no bit states. A search that did not end is a failure. A
@@ -41,6 +41,7 @@ SEARCHES = [
     ("commit", "RECORDS=1 RECORDS_OF_OTHER=1 KILLS=2"),
     ("log", "BATCHES=4 DEATHS=2"),
     ("sleep", "KILLS=1"),
+    ("names", "KILLS=1 DEATHS=1"),
 ]
 LARGE_SEARCHES = [
     ("ring", "RECORDS=2 KILLS=2"),
@@ -55,6 +56,8 @@ LARGE_SEARCHES = [
     ("log", "BATCHES=5 DEATHS=3"),
     ("sleep", "KILLS=1 RECORDS=2 RECORDS_OF_MORTAL=2"),
     ("sleep", "KILLS=1 RECORDS=3"),
+    ("names", "KILLS=2 DEATHS=2 LANES=4"),
+    ("names", "NUMBERS=3 KILLS=1 DEATHS=1 LANES=4"),
 ]
 # Waiting stands for looking again; so a graph without cycles and without invalid end states means
 # that whatever the scheduler does, everybody gets to the end.
@@ -62,6 +65,7 @@ ACYCLIC = [
     ("ring", "RECORDS=1 KILLS=1"),
     ("commit", "RECORDS=1 RECORDS_OF_OTHER=1 KILLS=1"),
     ("log", "BATCHES=3 DEATHS=1"),
+    ("names", "KILLS=1 DEATHS=0"),
 ]
 MUTANTS = [
     ("ring", "RECORDS=1 KILLS=1", "HELP_ONLY_ON_FULL", STUCK),
@@ -89,6 +93,14 @@ MUTANTS = [
     ("sleep", "KILLS=1", "CLEAR_ANY_SLEEP", STUCK),
     ("sleep", "KILLS=1", "CLEAR_THOUGH_NOBODY_WOKE", STUCK),
     ("sleep", "KILLS=1", "ACK_AFTER_LOOKING", STUCK),
+    ("names", "KILLS=1 DEATHS=1", "TELL_BEFORE_DURABLE", ASSERTION),
+    ("names", "KILLS=1 DEATHS=1", "CLAIM_BEFORE_EMPTIED", r"fenced_behind"),
+    ("names", "KILLS=1 DEATHS=1", "NUMBER_BEFORE_EMPTIED", r"claim_number==last_log"),
+    ("names", "KILLS=1 DEATHS=1", "FENCED_BY_TIME", ASSERTION),
+    ("names", "KILLS=1 DEATHS=1", "OWNER_IN_MEMORY", ASSERTION),
+    ("names", "KILLS=1 DEATHS=1", "INCARNATION_REUSED", ASSERTION),
+    ("names", "KILLS=1 DEATHS=1", "REPEAT_STORED", r"receipt"),
+    ("names", "KILLS=1 DEATHS=1", "REPEAT_ANSWERED_ANEW", r"receipt"),
 ]
 
 
@@ -167,7 +179,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--negative", action="store_true")
-    parser.add_argument("--only", choices=("ring", "commit", "log", "sleep"))
+    parser.add_argument("--only", choices=("ring", "commit", "log", "sleep", "names"))
     parser.add_argument("--memory-mb", type=int, default=0, help="of one search; 2000, large 24000")
     parser.add_argument("--seed")
     parser.add_argument("--seconds")
