@@ -1,6 +1,7 @@
 #include "libclient/attach.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,8 +14,10 @@
 #include "shm/probe.h"
 
 #define DESCRIPTOR_COUNT 3u
+#define LANE_DESCRIPTOR 2u
 #define DESCRIPTOR_COUNT_MAX 16u /* a hostile peer may send more; all are closed */
 #define MESSAGE_BYTES_SHOWN 400
+#define RECEIVE_TRY_COUNT 2u
 
 /* What the broker answered, before anything of it is mapped. */
 struct grant {
@@ -112,6 +115,32 @@ static enum es_status read_grant(const struct es_connection *connection, const u
     return ES_OK;
 }
 
+/* A lane whose descriptors find no place is lost as long as this process lives: so it
+ * is not asked for where there is none. */
+static enum es_status check_room(const struct es_connection *connection, int fd)
+{
+    int spare[DESCRIPTOR_COUNT];
+    uint32_t count = 0;
+
+    while (count < DESCRIPTOR_COUNT) {
+        spare[count] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (spare[count] < 0) {
+            break;
+        }
+        count++;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        close(spare[i]);
+    }
+    if (count == DESCRIPTOR_COUNT) {
+        return ES_OK;
+    }
+    return es_fail(connection, ES_E_LIMIT,
+                   "this process has no room for the %u descriptors of a lane: close some, or "
+                   "raise ulimit -n",
+                   DESCRIPTOR_COUNT);
+}
+
 static enum es_status send_request(const struct es_connection *connection,
                                    const struct es_attach_wish *wish, int fd)
 {
@@ -143,8 +172,12 @@ static enum es_status take_grant(const struct es_connection *connection, int fd,
                              .msg_iovlen = 1,
                              .msg_control = descriptors.bytes,
                              .msg_controllen = sizeof descriptors.bytes};
-    ssize_t size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    ssize_t size = -1;
 
+    /* More than once: with an answer that is not taken a lane is lost. */
+    for (uint32_t i = 0; i < RECEIVE_TRY_COUNT && size < 0; i++) {
+        size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    }
     if (size <= 0) {
         return hung_up(connection);
     }
@@ -155,14 +188,16 @@ static enum es_status take_grant(const struct es_connection *connection, int fd,
     return read_grant(connection, bytes, (size_t)size, grant);
 }
 
-/* Maps descriptor 'index' of the grant, which is the segment's from then on. */
+/* Maps descriptor 'index' of the grant, which is the segment's then. */
 static enum es_status map(struct grant *grant, uint32_t index, size_t size, bool writable,
                           struct es_segment *ret_segment)
 {
-    int fd = grant->fds[index];
+    enum es_status status = es_segment_map_or_keep(grant->fds[index], size, writable, ret_segment);
 
-    grant->fds[index] = -1;
-    return es_segment_map(fd, size, writable, ret_segment);
+    if (status == ES_OK) {
+        grant->fds[index] = -1;
+    }
+    return status;
 }
 
 static enum es_status map_all(struct grant *grant, struct es_attachment *attachment)
@@ -191,7 +226,8 @@ static enum es_status map_all(struct grant *grant, struct es_attachment *attachm
                                 geometry->slot_count);
     }
     if (status == ES_OK) {
-        status = map(grant, 2, es_lane_bytes(geometry->arena_bytes, geometry->credit_count), true,
+        status = map(grant, LANE_DESCRIPTOR,
+                     es_lane_bytes(geometry->arena_bytes, geometry->credit_count), true,
                      &attachment->lane_segment);
     }
     if (status == ES_OK) {
@@ -231,6 +267,9 @@ enum es_status es_attachment_ask(struct es_connection *connection,
         status = es_connection_control_socket(connection, &ret_attachment->socket_fd);
     }
     if (status == ES_OK) {
+        status = check_room(connection, ret_attachment->socket_fd);
+    }
+    if (status == ES_OK) {
         status = send_request(connection, wish, ret_attachment->socket_fd);
         ES_PROBE(producer_attach_asked);
     }
@@ -252,6 +291,9 @@ static enum es_status accept_lane(const struct es_connection *connection,
         attachment->lane_index = grant.lane_index;
         attachment->last_number = grant.last_number;
         status = map_all(&grant, attachment);
+        if (status != ES_OK && grant.fds[LANE_DESCRIPTOR] >= 0) {
+            es_lane_close_unmapped(grant.fds[LANE_DESCRIPTOR]);
+        }
         es_owned_names_set(&attachment->owned_name, grant.incarnation);
         ES_PROBE(producer_attach_mapped);
         if (status == ES_E_VERSION) {

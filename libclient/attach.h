@@ -47,7 +47,8 @@ struct es_attachment {
  * nobody is to wait for it any more.
  *
  * ES_E_UNREACHABLE: no broker. ES_NOT_SERVING: it has too many to answer; try again.
- * ES_E_PERMISSION, ES_E_LIMIT, ES_E_IO: no socket. The error text tells.
+ * ES_E_PERMISSION, ES_E_LIMIT, ES_E_IO: no socket, or no room for the descriptors of a
+ * lane. The error text tells.
  */
 ES_MUST_USE enum es_status es_attachment_ask(struct es_connection *connection,
                                              const struct es_attach_wish *wish,

@@ -17,6 +17,8 @@
 #include "shm/codec/receipt.h"
 #include "shm/futex.h"
 
+#define RESUME_TRY_COUNT 3u
+
 static _Atomic uint64_t id_last;
 
 /* Finds the run directory as all programs do, and checks that sockets fit into it. */
@@ -109,12 +111,13 @@ enum es_status es_connection_open(const struct es_connection_options *options,
         return ES_E_INVALID;
     }
     status = es_guard_prepare();
-    if (status != ES_OK) {
-        return status;
+    if (status == ES_OK) {
+        connection = es_handle_new(sizeof *connection);
+        status = connection != NULL ? ES_OK : ES_E_NO_MEMORY;
     }
-    connection = es_handle_new(sizeof *connection);
-    if (connection == NULL) {
-        return ES_E_NO_MEMORY;
+    if (status != ES_OK) {
+        es_error_set(0, "no connection: %s", es_status_text(status));
+        return status;
     }
     connection->interrupt_fd = -1;
     connection->timeout_ns = wanted->timeout_ns != 0 ? wanted->timeout_ns : ES_TIMEOUT_DEFAULT_NS;
@@ -198,7 +201,11 @@ void es_connection_resume(struct es_connection *connection)
     if (connection == NULL || es_guard_check(&connection->guard) != ES_OK) {
         return;
     }
-    (void)!read(connection->interrupt_fd, &count, sizeof count); /* EAGAIN: it was not set */
+    for (uint32_t i = 0; i < RESUME_TRY_COUNT; i++) {
+        if (read(connection->interrupt_fd, &count, sizeof count) >= 0 || errno == EAGAIN) {
+            break; /* EAGAIN: it was not set */
+        }
+    }
     atomic_store_explicit(&connection->interrupted, 0, memory_order_seq_cst);
 }
 
@@ -223,6 +230,11 @@ enum es_status es_fail(const struct es_connection *connection, enum es_status st
     va_end(arguments);
     es_error_set(connection->id, "%s", text);
     return status;
+}
+
+enum es_status es_fail_no_memory(const struct es_connection *connection)
+{
+    return es_fail(connection, ES_E_NO_MEMORY, "this process was refused memory that it asked for");
 }
 
 int64_t es_deadline_of(uint64_t timeout_ns)

@@ -44,6 +44,9 @@ struct es_connection {
 ES_MUST_USE enum es_status es_connection_hold(struct es_connection *connection);
 void es_connection_drop(struct es_connection *connection);
 
+/* An allocation of this process has failed: ES_E_NO_MEMORY, with words. */
+enum es_status es_fail_no_memory(const struct es_connection *connection);
+
 /* Remembers, for this thread, what a failed call has to say; returns 'status'. */
 __attribute__((format(printf, 3, 4))) enum es_status es_fail(const struct es_connection *connection,
                                                              enum es_status status,

@@ -156,7 +156,7 @@ static enum es_status watch_subscriber(struct es_consumer *consumer, bool is_wan
 
     if (consumer->is_subscriber_polled != is_wanted) {
         status = watch(consumer, es_socket_fd(consumer->subscriber), is_wanted);
-        consumer->is_subscriber_polled = is_wanted;
+        consumer->is_subscriber_polled = is_wanted == (status == ES_OK);
     }
     return status;
 }
@@ -179,6 +179,9 @@ static enum es_status start(struct es_consumer *consumer, const struct es_consum
     if (status == ES_OK) {
         status = es_live_init(&consumer->live, &consumer->filter, position,
                               consumer->pages.head.epoch, consumer->pages.head.start_number);
+        if (status != ES_OK) {
+            status = es_fail_no_memory(consumer->connection);
+        }
     }
     if (status != ES_OK) {
         return status;
@@ -190,8 +193,11 @@ static enum es_status start(struct es_consumer *consumer, const struct es_consum
     consumer->heard_ns = es_monotonic_ns();
     consumer->links = es_links_new(ES_LINK_COUNT);
     consumer->poll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (consumer->links == NULL || consumer->poll_fd < 0) {
-        return ES_E_NO_MEMORY;
+    if (consumer->links == NULL) {
+        return es_fail_no_memory(consumer->connection);
+    }
+    if (consumer->poll_fd < 0) {
+        return es_fail(consumer->connection, ES_E_LIMIT, "no epoll: %s", strerror(errno));
     }
     status = watch(consumer, es_question_fd(consumer->pages.question), true);
     return status == ES_OK ? watch_subscriber(consumer, !consumer->is_reading) : status;
@@ -215,8 +221,9 @@ enum es_status es_consumer_open(struct es_connection *connection,
     }
     consumer = es_handle_new(sizeof *consumer);
     if (consumer == NULL) {
+        status = es_fail_no_memory(connection);
         es_connection_drop(connection);
-        return ES_E_NO_MEMORY;
+        return status;
     }
     consumer->connection = connection;
     consumer->poll_fd = -1;

@@ -111,7 +111,8 @@ struct es_producer_options {
 /*
  * Attaches to the broker's shared memory; 'options' may be NULL.
  *
- * ES_E_UNREACHABLE: no broker. ES_E_LIMIT: all lanes are taken.
+ * ES_E_UNREACHABLE: no broker. ES_E_LIMIT: all lanes are taken, or this process has no
+ * room for the three descriptors of one.
  * ES_E_PERMISSION: the broker serves other users, or the name is another user's.
  * ES_E_VERSION: another layout. ES_E_INVALID: the name breaks a rule of names.
  * ES_E_BUSY: the name has a living owner, which es_connection_error() names; end it,

@@ -136,7 +136,7 @@ static enum es_status copy_value(struct es_connection *connection, struct es_ans
     }
     copy = malloc(value.size + (size_t)1);
     if (copy == NULL) {
-        return ES_E_NO_MEMORY;
+        return es_fail_no_memory(connection);
     }
     if (value.size > 0) {
         memcpy(copy, value.data, value.size);

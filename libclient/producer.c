@@ -287,8 +287,9 @@ enum es_status es_producer_open(struct es_connection *connection,
     }
     if (producer == NULL || producer->flights == NULL) {
         free(producer);
+        status = es_fail_no_memory(connection);
         es_connection_drop(connection);
-        return ES_E_NO_MEMORY;
+        return status;
     }
     producer->connection = connection;
     es_guard_init(&producer->guard);

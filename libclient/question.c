@@ -102,8 +102,9 @@ enum es_status es_question_acquire(struct es_connection *connection,
     if (question == NULL) {
         question = calloc(1, sizeof *question);
         if (question == NULL) {
+            status = es_fail_no_memory(connection);
             es_connection_drop(connection);
-            return ES_E_NO_MEMORY;
+            return status;
         }
         question->connection = connection;
     }
@@ -156,7 +157,7 @@ static enum es_status encode(struct es_question *question, const struct es_reque
         uint8_t *grown = realloc(question->request, wanted);
 
         if (grown == NULL) {
-            return ES_E_NO_MEMORY;
+            return es_fail_no_memory(question->connection);
         }
         question->request = grown;
         question->capacity = wanted;

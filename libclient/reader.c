@@ -50,14 +50,15 @@ static enum es_status new_reader(struct es_connection *connection,
     }
     reader = es_handle_new(sizeof *reader);
     if (reader == NULL) {
+        status = es_fail_no_memory(connection);
         es_connection_drop(connection);
-        return ES_E_NO_MEMORY;
+        return status;
     }
     reader->connection = connection;
     status = es_pages_init(&reader->pages, connection, options);
     if (status == ES_OK && link_count > 0) {
         reader->links = es_links_new(link_count);
-        status = reader->links != NULL ? ES_OK : ES_E_NO_MEMORY;
+        status = reader->links != NULL ? ES_OK : es_fail_no_memory(connection);
     }
     if (status != ES_OK) {
         free_reader(reader);

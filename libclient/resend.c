@@ -29,7 +29,7 @@ enum es_status es_resend_keep(struct es_producer *producer, uint32_t size)
     free(flight->kept); /* of a record that was kept and then not sent */
     flight->kept = malloc(size);
     if (flight->kept == NULL) {
-        return ES_E_NO_MEMORY;
+        return es_fail_no_memory(producer->connection);
     }
     memcpy(flight->kept, producer->claimed, size);
     flight->kept_bytes = size;

@@ -88,7 +88,7 @@ static enum es_status keep_loaded(struct es_connection *connection, struct es_an
     }
     memory = malloc(state.size + sizeof texts);
     if (memory == NULL) {
-        return ES_E_NO_MEMORY;
+        return es_fail_no_memory(connection);
     }
     if (state.size > 0) {
         memcpy(memory, state.data, state.size);

@@ -80,7 +80,7 @@ static enum es_status make_room(struct es_transaction *transaction, uint64_t byt
     }
     grown = realloc(transaction->bytes, wanted);
     if (grown == NULL) {
-        return ES_E_NO_MEMORY;
+        return es_fail_no_memory(producer->connection);
     }
     transaction->bytes = grown;
     transaction->capacity = (uint32_t)wanted;

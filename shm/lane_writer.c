@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shm/crc32c.h"
 #include "shm/futex.h"
@@ -267,4 +268,11 @@ void es_lane_close(struct es_lane_writer *writer)
 {
     atomic_store_explicit(&writer->file->closed, 1, memory_order_release); /* [L3] */
     ES_PROBE(producer_lane_closed);
+}
+
+void es_lane_close_unmapped(int fd)
+{
+    const uint32_t closed = 1;
+
+    (void)!pwrite(fd, &closed, sizeof closed, offsetof(struct es_lane_file, closed));
 }

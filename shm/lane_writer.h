@@ -120,4 +120,8 @@ void es_lane_interrupt(_Atomic uint32_t *interrupt);
  * it is drained. The writer is not used afterwards. */
 void es_lane_close(struct es_lane_writer *writer);
 
+/* The same for a lane that was given and could not be mapped, by its descriptor: the
+ * broker would keep it as long as this process lives. */
+void es_lane_close_unmapped(int fd);
+
 #endif

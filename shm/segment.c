@@ -308,13 +308,18 @@ static enum es_status received_check(int fd, size_t size, bool writable)
     return ES_OK;
 }
 
-enum es_status es_segment_map(int fd, size_t size, bool writable, struct es_segment *ret_segment)
+enum es_status es_segment_map_or_keep(int fd, size_t size, bool writable,
+                                      struct es_segment *ret_segment)
 {
     enum es_status status = received_check(fd, size, writable);
 
-    if (status == ES_OK) {
-        status = map_descriptor(fd, size, writable, ret_segment);
-    }
+    return status == ES_OK ? map_descriptor(fd, size, writable, ret_segment) : status;
+}
+
+enum es_status es_segment_map(int fd, size_t size, bool writable, struct es_segment *ret_segment)
+{
+    enum es_status status = es_segment_map_or_keep(fd, size, writable, ret_segment);
+
     if (status != ES_OK) {
         close_quietly(fd);
     }

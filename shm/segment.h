@@ -95,6 +95,10 @@ ES_MUST_USE enum es_status es_segment_open(int directory_fd, const char *name, s
 ES_MUST_USE enum es_status es_segment_map(int fd, size_t size, bool writable,
                                           struct es_segment *ret_segment);
 
+/* The same, but where it fails, 'fd' stays open, and the caller's. */
+ES_MUST_USE enum es_status es_segment_map_or_keep(int fd, size_t size, bool writable,
+                                                  struct es_segment *ret_segment);
+
 /*
  * A second descriptor of the same file, open for reading only: what a producer
  * gets of the control page. The caller closes it.
