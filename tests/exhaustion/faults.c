@@ -1,15 +1,17 @@
 /*
- * A library to preload: makes one chosen call of one chosen place in the main program
- * fail once. It wraps allocation, and the libc functions behind which system calls
- * are; what RocksDB and libc call on their own account passes.
+ * A library to preload: makes one chosen call of one chosen place in the main program,
+ * or in one of its libraries, fail once. It wraps allocation, and the libc functions
+ * behind which system calls are; what RocksDB and libc call on their own account passes.
  *
- *   ES_FAULT_LOG=FILE   of LOG_BYTES zeros: gets each call that could have failed
+ *   ES_FAULT_LOG=FILE   of LOG_BYTES zeros: gets each call that could have failed, and
+ *                       how much of the memory that was asked for is not given back
+ *   ES_FAULT_OBJECT=TEXT the library whose path holds this; else it is the main program
  *   ES_FAULT="NAME OFFSET OCCURRENCE ERRNO"   the one that fails: a function, where it is
- *                       called (the return address, from the start of the program), the
+ *                       called (the return address, from the start of the object), the
  *                       how manieth time (from 0), with what
  *   ES_FAULT_CLOCK=SEED the wall clock jumps, backwards and forwards, up to a day
  *
- * test_exhaustion.py tries one after the other. Threads: any.
+ * test_exhaustion.py and test_client_calls.py try one after the other. Threads: any.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -53,35 +55,60 @@ struct call {
 struct call_log {
     _Atomic uint64_t count;
     _Atomic uint64_t hits;
+    _Atomic uint64_t allocations; /* by object and program, and not freed by them */
+    _Atomic uint64_t mappings;    /* mapped by them, and not unmapped by them */
     struct call calls[CALLS_MAX];
 };
 
-static uintptr_t program_begin;
-static uintptr_t program_end;
+struct extent {
+    uintptr_t begin;
+    uintptr_t end;
+};
+
+static struct extent program;
+static struct extent object; /* what is tried */
 static struct call_log *call_log;
 static struct call wanted;
 static uint64_t wanted_occurrence;
 static int wanted_errno;
 static _Atomic uint64_t occurrences;
 static _Atomic uint64_t clock_state; /* 0: the clock does not jump */
+static _Atomic bool is_over;         /* nothing is logged or fails any more */
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *bytes, size_t size);
+extern void __libc_free(void *bytes);
 
-static int look_at_program(struct dl_phdr_info *info, size_t size, void *context)
+/* Called by a program that is done with what is to be tried. */
+void es_faults_end(void);
+void es_faults_end(void)
 {
+    atomic_store(&is_over, true);
+}
+
+/* The program comes first, and has no name. */
+static int look_at_object(struct dl_phdr_info *info, size_t size, void *context)
+{
+    const char *wanted_path = context;
+    struct extent found = {.begin = info->dlpi_addr};
+
     (void)size;
-    (void)context;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &info->dlpi_phdr[i];
 
         if (part->p_type == PT_LOAD && (part->p_flags & PF_X) != 0) {
-            program_end = info->dlpi_addr + part->p_vaddr + part->p_memsz;
+            found.end = info->dlpi_addr + part->p_vaddr + part->p_memsz;
         }
     }
-    program_begin = info->dlpi_addr;
-    return 1; /* the program itself comes first */
+    if (program.end == 0) {
+        program = found;
+    }
+    if (wanted_path != NULL && strstr(info->dlpi_name, wanted_path) == NULL) {
+        return 0;
+    }
+    object = found;
+    return 1;
 }
 
 __attribute__((constructor)) static void begin(void)
@@ -104,16 +131,27 @@ __attribute__((constructor)) static void begin(void)
     if (clock_seed != NULL) {
         atomic_store(&clock_state, strtoull(clock_seed, NULL, 10) | 1);
     }
-    (void)dl_iterate_phdr(look_at_program, NULL);
+    (void)dl_iterate_phdr(look_at_object, getenv("ES_FAULT_OBJECT"));
+}
+
+static bool is_in(struct extent extent, const void *where)
+{
+    return (uintptr_t)where >= extent.begin && (uintptr_t)where < extent.end;
+}
+
+/* Also the program's own: a function of the object that ends with free() may leave to
+ * free() the return to its caller. */
+static bool is_counted(const void *where)
+{
+    return call_log != NULL && (is_in(object, where) || is_in(program, where));
 }
 
 /* The errno with which this call is to fail, or 0. */
 static int fault_at(const char *name, const void *where)
 {
-    uintptr_t at = (uintptr_t)where;
-    uint64_t offset = at - program_begin;
+    uint64_t offset = (uintptr_t)where - object.begin;
 
-    if (at < program_begin || at >= program_end || call_log == NULL) {
+    if (call_log == NULL || !is_in(object, where) || atomic_load(&is_over)) {
         return 0;
     }
     if (wanted_errno == 0) {
@@ -157,12 +195,20 @@ static int fault_at(const char *name, const void *where)
 
 /* ---- memory -------------------------------------------------------------- */
 
+static void *allocated(void *bytes, const void *where)
+{
+    if (bytes != NULL && is_counted(where)) {
+        atomic_fetch_add(&call_log->allocations, 1);
+    }
+    return bytes;
+}
+
 void *malloc(size_t size)
 {
     int error = fault_at("malloc", HERE);
 
     errno = error != 0 ? error : errno;
-    return error != 0 ? NULL : __libc_malloc(size);
+    return error != 0 ? NULL : allocated(__libc_malloc(size), HERE);
 }
 
 void *calloc(size_t count, size_t size)
@@ -170,27 +216,74 @@ void *calloc(size_t count, size_t size)
     int error = fault_at("calloc", HERE);
 
     errno = error != 0 ? error : errno;
-    return error != 0 ? NULL : __libc_calloc(count, size);
+    return error != 0 ? NULL : allocated(__libc_calloc(count, size), HERE);
 }
 
 void *realloc(void *bytes, size_t size)
 {
     int error = fault_at("realloc", HERE);
+    bool is_new = bytes == NULL;
 
-    errno = error != 0 ? error : errno;
-    return error != 0 ? NULL : __libc_realloc(bytes, size);
+    if (error != 0) {
+        errno = error;
+        return NULL;
+    }
+    bytes = __libc_realloc(bytes, size);
+    return is_new ? allocated(bytes, HERE) : bytes;
+}
+
+void free(void *bytes)
+{
+    if (bytes != NULL && is_counted(HERE)) {
+        atomic_fetch_sub(&call_log->allocations, 1);
+    }
+    __libc_free(bytes);
+}
+
+void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    static void *(*real)(void *, size_t, int, int, int, off_t);
+    int error = fault_at("mmap", HERE);
+    void *base = MAP_FAILED;
+
+    if (real == NULL) {
+        *(void **)&real = dlsym(RTLD_NEXT, "mmap");
+    }
+    if (error != 0) {
+        errno = error;
+        return MAP_FAILED;
+    }
+    base = real(at, size, protection, flags, fd, offset);
+    if (base != MAP_FAILED && is_counted(HERE)) {
+        atomic_fetch_add(&call_log->mappings, 1);
+    }
+    return base;
+}
+
+int munmap(void *at, size_t size)
+{
+    static int (*real)(void *, size_t);
+
+    if (real == NULL) {
+        *(void **)&real = dlsym(RTLD_NEXT, "munmap");
+    }
+    if (is_counted(HERE)) {
+        atomic_fetch_sub(&call_log->mappings, 1);
+    }
+    return real(at, size);
 }
 
 WRAP(void *, reallocarray, (void *bytes, size_t count, size_t size), (bytes, count, size), NULL)
 WRAP(char *, strdup, (const char *text), (text), NULL)
 WRAP(char *, strndup, (const char *text, size_t size), (text, size), NULL)
 WRAP(FILE *, open_memstream, (char **bytes, size_t *size), (bytes, size), NULL)
-WRAP(void *, mmap, (void *at, size_t size, int protection, int flags, int fd, off_t offset),
-     (at, size, protection, flags, fd, offset), MAP_FAILED)
 WRAP(int, madvise, (void *at, size_t size, int advice), (at, size, advice), -1)
 WRAP(int, pthread_create,
      (pthread_t * thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument),
      (thread, attributes, run, argument), error)
+WRAP_AS(int, __register_atfork, "pthread_atfork",
+        (void (*prepare)(void), void (*parent)(void), void (*child)(void), void *caller),
+        (prepare, parent, child, caller), error)
 
 /* ---- files --------------------------------------------------------------- */
 

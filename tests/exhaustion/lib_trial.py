@@ -35,12 +35,18 @@ def make_root():
     return pathlib.Path(tempfile.mkdtemp(prefix="es-exhaustion-"))
 
 
-def remove_root(root):
-    """With the shared memory of a broker that could not remove it."""
+def remove_shared_memory(root):
+    """Of the broker in root/run, as the end of the machine would."""
     digest = 0xcbf29ce484222325  # FNV-1a, as shm/segment.c names the directory
     for byte in os.path.realpath(root / "run").encode():
         digest = (digest ^ byte) * 0x100000001b3 % (1 << 64)
     shutil.rmtree(f"/dev/shm/eventspine-{digest:016x}", ignore_errors=True)
+    shutil.rmtree(root / "run" / "shm", ignore_errors=True)
+
+
+def remove_root(root):
+    """With the shared memory of a broker that could not remove it."""
+    remove_shared_memory(root)
     shutil.rmtree(root, ignore_errors=True)
 
 
