@@ -159,9 +159,18 @@ class Round:
         self.clients["named"] = (self.open_client(command), command)
         self.counts["named killed"] += 1
 
+    def taker_owns(self):
+        """Its book has begun: it has the name, or had it. One that still waits for a broker could
+        take the name from the one that is started after it."""
+        path = self.books / f"appender-{self.taker}.book"
+        if not path.exists():
+            return False
+        with open(path, "rb") as book:
+            return any(book.read(ENTRY.size))
+
     def take_over(self, stops=True):
         """The one before ends by itself, as soon as it is told that it is fenced."""
-        if self.taker + 1 < HERD_FIRST:
+        if self.taker + 1 < HERD_FIRST and self.taker_owns():
             before = self.clients[f"taken{self.taker}"] = self.clients["taker"]
             if stops and self.random.random() < 0.5:  # it cannot even notice, until it is woken at the end
                 before[0].send_signal(signal.SIGSTOP)
