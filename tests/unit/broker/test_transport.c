@@ -6,7 +6,6 @@
 
 #include <cmocka.h>
 
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,113 +17,16 @@
 #include <unistd.h>
 
 #include "broker/limits.h"
-#include "broker/transport.h"
 #include "tests/support/prng.h"
-#include "tests/support/sp_client.h"
+#include "tests/support/transport_fixture.h"
 
-struct fixture {
-    char directory[64];
-    char requests_path[96];
-    char events_path[96];
-    struct transport *transport;
-    pthread_t echo;
-    atomic_int subscribed;
-    atomic_bool echo_pauses;
-};
-
-static void count_subscribed(void *context)
-{
-    struct fixture *f = context;
-
-    atomic_fetch_add(&f->subscribed, 1);
-}
-
-/* Answers each request with the same bytes and the peer's uid behind them. */
-static void *echo_requests(void *context)
-{
-    struct fixture *f = context;
-    struct transport_worker *worker = NULL;
-    struct transport_request request;
-
-    assert_int_equal(transport_worker_new(f->transport, &worker), ES_OK);
-    while (transport_receive(worker, &request) == ES_OK) {
-        uint8_t *reply = malloc(request.size + sizeof request.uid);
-
-        assert_non_null(reply);
-        if (request.size > 0) {
-            memcpy(reply, request.bytes, request.size);
-        }
-        memcpy(reply + request.size, &request.uid, sizeof request.uid);
-        assert_int_equal(transport_reply(worker, reply, request.size + sizeof request.uid), ES_OK);
-        free(reply);
-    }
-    transport_worker_free(worker);
-    return NULL;
-}
-
-static struct transport_config config_of(struct fixture *f)
-{
-    return (struct transport_config){
-        .requests_path = f->requests_path,
-        .events_path = f->events_path,
-        .subscribed = count_subscribed,
-        .context = f,
-    };
-}
-
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    struct transport_config config;
-    char why[TRANSPORT_WHY_BYTES] = "";
-
-    assert_non_null(f);
-    snprintf(f->directory, sizeof f->directory, "/tmp/es-transport-XXXXXX");
-    assert_non_null(mkdtemp(f->directory));
-    snprintf(f->requests_path, sizeof f->requests_path, "%s/requests.sock", f->directory);
-    snprintf(f->events_path, sizeof f->events_path, "%s/events.sock", f->directory);
-    config = config_of(f);
-    assert_int_equal(transport_new(&config, why, &f->transport), ES_OK);
-    assert_int_equal(pthread_create(&f->echo, NULL, echo_requests, f), 0);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-
-    transport_stop(f->transport);
-    pthread_join(f->echo, NULL);
-    transport_free(f->transport);
-    unlink(f->requests_path);
-    unlink(f->events_path);
-    assert_int_equal(rmdir(f->directory), 0);
-    free(f);
-    return 0;
-}
-
-static void assert_served(struct fixture *f, struct sp_client *client, const char *text)
-{
-    uint32_t uid = geteuid();
-    uint8_t *reply = NULL;
-    size_t size = 0;
-
-    (void)f;
-    assert_true(sp_request(client, text, strlen(text), &reply, &size));
-    assert_int_equal(size, strlen(text) + sizeof uid);
-    assert_memory_equal(reply, text, strlen(text));
-    assert_memory_equal(reply + strlen(text), &uid, sizeof uid);
-    free(reply);
-}
-
-static void assert_good_client_is_served(struct fixture *f)
+static void assert_good_client_is_served(struct transport_fixture *f)
 {
     struct sp_client client;
 
     assert_true(sp_connect(&client, f->requests_path, SP_REQ));
-    assert_served(f, &client, "good morning");
-    assert_served(f, &client, "and again");
+    assert_served(&client, "good morning");
+    assert_served(&client, "and again");
     sp_close(&client);
 }
 
@@ -136,7 +38,7 @@ static void a_request_is_answered_and_names_its_user(void **state)
 /* One such client stops a listener of nng 1.5.2 for ever (its issue 1518). */
 static void clients_that_connect_and_close_do_not_stop_the_listeners(void **state)
 {
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
 
     for (int i = 0; i < 100; i++) {
         int fd = sp_connect_silently(i % 2 == 0 ? f->requests_path : f->events_path);
@@ -153,7 +55,7 @@ static void clients_that_die_anywhere_harm_nobody(void **state)
     static const uint8_t greeting[] = {0, 'S', 'P', 0, 0, SP_REQ, 0, 0};
     static const uint8_t frame[] = {1, 0, 0, 0, 0, 0, 0, 0, 12, 0x80, 0, 0, 1, 'a', 'b', 'c'};
     uint8_t stream[sizeof greeting + sizeof frame];
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
 
     memcpy(stream, greeting, sizeof greeting);
     memcpy(stream + sizeof greeting, frame, sizeof frame);
@@ -169,7 +71,7 @@ static void clients_that_die_anywhere_harm_nobody(void **state)
 
 static void a_request_larger_than_the_limit_closes_its_connection_only(void **state)
 {
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
     struct sp_client client;
     uint8_t *bytes = calloc(1, REQUEST_BYTES_MAX + 64);
 
@@ -186,7 +88,7 @@ static void a_request_larger_than_the_limit_closes_its_connection_only(void **st
 /* One worker, and far more requests than it may owe: whoever reads is served. */
 static void a_client_that_takes_no_replies_does_not_hold_up_another(void **state)
 {
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
     struct sp_client hog;
     uint8_t *request = calloc(1, 256 * 1024);
 
@@ -213,7 +115,7 @@ static void strangers_that_send_anything_harm_nobody(void **state)
     static const uint8_t well[] = {0,    'S', 'P', 0, 0, SP_REQ, 0, 0,    /* greeting */
                                    1,    0,   0,   0, 0, 0,      0, 0, 8, /* a frame of 8 bytes */
                                    0x80, 0,   0,   1, 1, 2,      3, 4};
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
     struct prng prng;
 
     prng_begin(&prng, "strangers_that_send_anything_harm_nobody");
@@ -241,7 +143,7 @@ static void strangers_that_send_anything_harm_nobody(void **state)
  * killed client leaves behind must be gone, or nobody is served any more. */
 static void clients_that_leave_with_answers_due_are_forgotten(void **state)
 {
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
     uint8_t *request = calloc(1, 64 * 1024);
 
     assert_non_null(request);
@@ -273,7 +175,7 @@ static void clients_that_leave_with_answers_due_are_forgotten(void **state)
 /* Closing must not wait for what is under way: clients hammer meanwhile. */
 static void stopping_does_not_wait_for_clients(void **state)
 {
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
 
     for (int i = 0; i < 50; i++) {
         char why[TRANSPORT_WHY_BYTES] = "";
@@ -302,7 +204,7 @@ static void stopping_does_not_wait_for_clients(void **state)
 /* A raw REQ may send on before it is answered: each is answered, in order, one at a time. */
 static void requests_sent_in_one_go_are_answered_in_order(void **state)
 {
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
     struct sp_client client;
 
     assert_true(sp_connect(&client, f->requests_path, SP_REQ));
@@ -326,7 +228,7 @@ static void requests_sent_in_one_go_are_answered_in_order(void **state)
 /* Each device on the way adds a word to the header; the last has its highest bit set. */
 static void a_request_header_has_an_end_or_its_sender_is_closed(void **state)
 {
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
 
     for (size_t size = 0; size <= 64; size++) {
         uint8_t *request = calloc(1, size + 1); /* of this very size: no byte beyond is read */
@@ -363,7 +265,7 @@ static void a_slow_subscriber_loses_the_oldest_messages(void **state)
         BYTES = 100000
     };
     static uint8_t message[BYTES];
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
     struct sp_client slow;
     uint32_t previous = 0;
     uint32_t number = 0;
@@ -397,7 +299,7 @@ static void a_slow_subscriber_loses_the_oldest_messages(void **state)
 
 static void every_subscriber_gets_each_message_whole_and_is_noticed(void **state)
 {
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
     struct sp_client clients[3];
     uint8_t message[MESSAGE_BYTES_MAX];
 
@@ -427,7 +329,7 @@ static void every_subscriber_gets_each_message_whole_and_is_noticed(void **state
 
 static void a_subscriber_that_does_not_read_never_blocks_the_publisher(void **state)
 {
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
     struct sp_client sleeper;
     uint8_t message[4096] = {0};
 
@@ -443,7 +345,7 @@ static void a_subscriber_that_does_not_read_never_blocks_the_publisher(void **st
 
 static void socket_files_have_the_modes_that_keep_others_out(void **state)
 {
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
     struct transport_config config;
     struct stat found;
     char why[TRANSPORT_WHY_BYTES] = "";
@@ -469,8 +371,8 @@ static void socket_files_have_the_modes_that_keep_others_out(void **state)
 
 static void a_path_too_long_taken_or_not_a_socket_is_refused_with_the_reason(void **state)
 {
-    struct fixture *f = *state;
-    struct transport_config config = config_of(f);
+    struct transport_fixture *f = *state;
+    struct transport_config config = transport_fixture_config(f);
     struct transport *second = NULL;
     char why[TRANSPORT_WHY_BYTES] = "";
     char longest[200];
@@ -500,7 +402,7 @@ static void a_path_too_long_taken_or_not_a_socket_is_refused_with_the_reason(voi
 
 static void a_socket_file_left_by_a_killed_broker_is_replaced(void **state)
 {
-    struct fixture *f = *state;
+    struct transport_fixture *f = *state;
     struct transport_config config;
     struct transport *transport = NULL;
     char why[TRANSPORT_WHY_BYTES] = "";
@@ -523,7 +425,8 @@ static void a_socket_file_left_by_a_killed_broker_is_replaced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) \
+    cmocka_unit_test_setup_teardown(name, transport_fixture_set_up, transport_fixture_tear_down)
         TEST(a_request_is_answered_and_names_its_user),
         TEST(clients_that_connect_and_close_do_not_stop_the_listeners),
         TEST(clients_that_die_anywhere_harm_nobody),
