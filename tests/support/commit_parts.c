@@ -384,3 +384,11 @@ enum es_status parts_publish(struct parts_producer *producer, const char *stream
     }
     return ES_OK;
 }
+
+struct es_lane_result parts_collect(struct parts_producer *producer)
+{
+    struct es_lane_result result;
+
+    assert_int_equal(es_lane_collect(&producer->writer, &result), ES_OK);
+    return result;
+}

@@ -109,4 +109,7 @@ ES_MUST_USE enum es_status parts_publish(struct parts_producer *producer, const 
 
 #define PARTS_ANY (-1) /* of 'expected'; else the sequence, 0 for none */
 
+/* The answer that is there. */
+struct es_lane_result parts_collect(struct parts_producer *producer);
+
 #endif

@@ -14,134 +14,12 @@
 #include "shm/codec/stream_key.h"
 #include "shm/fault.h"
 #include "tests/support/commit_parts.h"
+#include "tests/support/commit_steps.h"
 #include "tests/support/prng.h"
 
 #define ORDERS "prod:main:L0:orders:M1"
 #define STOCK "prod:main:L0:stock:M7"
 #define LATER_NS (INT64_C(1) << 40)
-
-/* ---- what the committer calls, in which order, and which call breaks off -- */
-
-enum step {
-    APPEND,
-    SYNC,
-    APPLY,
-    CURSOR,
-    HEAD,
-    FREE,
-    ACK,
-    WAKE,
-    STEP_COUNT,
-    NO_STEP
-};
-
-static struct {
-    enum step calls[64];
-    uint32_t count;
-    enum step broken; /* this step, and everything after it, does not happen */
-    bool is_broken;
-    bool goes_on; /* only that one call fails */
-} watch;
-
-static void watch_reset(enum step broken)
-{
-    memset(&watch, 0, sizeof watch);
-    watch.broken = broken;
-}
-
-/* False: the broker is dead by now. */
-static bool step(enum step which)
-{
-    if (watch.count < sizeof watch.calls / sizeof watch.calls[0]) {
-        watch.calls[watch.count++] = which;
-    }
-    if (watch.goes_on) {
-        return which != watch.broken;
-    }
-    watch.is_broken = watch.is_broken || which == watch.broken;
-    return !watch.is_broken;
-}
-
-enum es_status __real_log_append(struct log *log, const struct log_batch *batch, bool *begun);
-enum es_status __wrap_log_append(struct log *log, const struct log_batch *batch, bool *begun);
-enum es_status __wrap_log_append(struct log *log, const struct log_batch *batch, bool *begun)
-{
-    return step(APPEND) ? __real_log_append(log, batch, begun) : ES_E_IO;
-}
-
-enum es_status __real_log_sync(struct log *log);
-enum es_status __wrap_log_sync(struct log *log);
-enum es_status __wrap_log_sync(struct log *log)
-{
-    return step(SYNC) ? __real_log_sync(log) : ES_E_IO;
-}
-
-enum es_status __real_store_apply(struct store *store, const struct store_batch *batch,
-                                  enum store_apply_mode mode);
-enum es_status __wrap_store_apply(struct store *store, const struct store_batch *batch,
-                                  enum store_apply_mode mode);
-enum es_status __wrap_store_apply(struct store *store, const struct store_batch *batch,
-                                  enum store_apply_mode mode)
-{
-    return step(APPLY) ? __real_store_apply(store, batch, mode) : ES_E_IO;
-}
-
-void __real_es_control_set_cursor(struct es_control *control, uint32_t index, uint64_t cursor);
-void __wrap_es_control_set_cursor(struct es_control *control, uint32_t index, uint64_t cursor);
-void __wrap_es_control_set_cursor(struct es_control *control, uint32_t index, uint64_t cursor)
-{
-    if (step(CURSOR)) {
-        __real_es_control_set_cursor(control, index, cursor);
-    }
-}
-
-void __real_es_control_advance_lane(struct es_control *control, uint32_t index,
-                                    uint64_t last_sequence, uint32_t next_offset);
-void __wrap_es_control_advance_lane(struct es_control *control, uint32_t index,
-                                    uint64_t last_sequence, uint32_t next_offset);
-void __wrap_es_control_advance_lane(struct es_control *control, uint32_t index,
-                                    uint64_t last_sequence, uint32_t next_offset)
-{
-    if (!watch.is_broken) {
-        __real_es_control_advance_lane(control, index, last_sequence, next_offset);
-    }
-}
-
-void __real_es_control_set_head(struct es_control *control, const struct es_control_head *head);
-void __wrap_es_control_set_head(struct es_control *control, const struct es_control_head *head);
-void __wrap_es_control_set_head(struct es_control *control, const struct es_control_head *head)
-{
-    if (step(HEAD)) {
-        __real_es_control_set_head(control, head);
-    }
-}
-
-void __real_es_ring_free(struct es_ring_reader *reader, uint64_t cursor);
-void __wrap_es_ring_free(struct es_ring_reader *reader, uint64_t cursor);
-void __wrap_es_ring_free(struct es_ring_reader *reader, uint64_t cursor)
-{
-    if (step(FREE)) {
-        __real_es_ring_free(reader, cursor);
-    }
-}
-
-void __real_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence);
-void __wrap_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence);
-void __wrap_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence)
-{
-    if (step(ACK)) {
-        __real_es_lane_ack(reader, sequence);
-    }
-}
-
-void __real_es_lane_wake(struct es_lane_reader *reader);
-void __wrap_es_lane_wake(struct es_lane_reader *reader);
-void __wrap_es_lane_wake(struct es_lane_reader *reader)
-{
-    if (step(WAKE)) {
-        __real_es_lane_wake(reader);
-    }
-}
 
 /* ---- helpers ------------------------------------------------------------- */
 
@@ -149,7 +27,7 @@ static int setup(void **state)
 {
     static struct commit_parts parts;
 
-    watch_reset(NO_STEP);
+    commit_watch_reset(COMMIT_NO_STEP);
     commit_parts_make(&parts, 64);
     *state = &parts;
     return 0;
@@ -157,7 +35,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    watch_reset(NO_STEP);
+    commit_watch_reset(COMMIT_NO_STEP);
     commit_parts_remove(*state);
     return 0;
 }
@@ -184,29 +62,23 @@ static uint64_t number_of(struct commit_parts *parts, const char *stream, uint64
     return number;
 }
 
-static struct es_lane_result collect(struct parts_producer *producer)
-{
-    struct es_lane_result result;
-
-    assert_int_equal(es_lane_collect(&producer->writer, &result), ES_OK);
-    return result;
-}
-
 /* ---- tests --------------------------------------------------------------- */
 
 static void steps_happen_in_the_one_order(void **state)
 {
-    static const enum step wanted[] = {APPEND, SYNC, APPLY, CURSOR, HEAD, FREE, ACK, WAKE};
+    static const enum commit_step wanted[] = {COMMIT_APPEND, COMMIT_SYNC,    COMMIT_APPLY,
+                                              COMMIT_CURSOR, COMMIT_ADVANCE, COMMIT_HEAD,
+                                              COMMIT_FREE,   COMMIT_ACK,     COMMIT_WAKE};
     struct commit_parts *parts = *state;
     struct parts_producer producer;
 
     parts_attach(parts, &producer);
     assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 1, true), ES_OK);
-    watch_reset(NO_STEP);
+    commit_watch_reset(COMMIT_NO_STEP);
     assert_int_equal(commit_parts_round(parts, 1), ES_OK);
 
-    assert_int_equal(watch.count, sizeof wanted / sizeof wanted[0]);
-    assert_memory_equal(watch.calls, wanted, sizeof wanted);
+    assert_int_equal(commit_watch.count, sizeof wanted / sizeof wanted[0]);
+    assert_memory_equal(commit_watch.calls, wanted, sizeof wanted);
     assert_int_equal(parts->published_events, 1);
     parts_detach(&producer);
 }
@@ -223,16 +95,16 @@ static void answers_come_in_order_with_what_was_assigned(void **state)
     assert_int_equal(parts_publish(&producer, ORDERS, 1, 3, true), ES_OK);
     assert_int_equal(commit_parts_round(parts, 1), ES_OK);
 
-    result = collect(&producer);
+    result = parts_collect(&producer);
     assert_int_equal(result.status, ES_OK);
     assert_int_equal(result.stream_sequence, 1);
     assert_int_equal(result.commit_number, 1);
     assert_memory_equal(result.store_hash, committer_end(parts->committer)->store_hash,
                         ES_HASH_SIZE);
-    result = collect(&producer);
+    result = parts_collect(&producer);
     assert_int_equal(result.status, ES_CONFLICT);
     assert_int_equal(result.commit_number, 0);
-    result = collect(&producer);
+    result = parts_collect(&producer);
     assert_int_equal(result.stream_sequence, 2);
     assert_int_equal(result.position, 2);
     assert_int_equal(number_of(parts, ORDERS, 2), 3);
@@ -243,18 +115,20 @@ static void answers_come_in_order_with_what_was_assigned(void **state)
  * is told; but it needs no sync. */
 static void refusals_are_told_after_they_are_written(void **state)
 {
-    static const enum step wanted[] = {APPEND, APPLY, CURSOR, HEAD, FREE, ACK, WAKE};
+    static const enum commit_step wanted[] = {COMMIT_APPEND,  COMMIT_APPLY, COMMIT_CURSOR,
+                                              COMMIT_ADVANCE, COMMIT_HEAD,  COMMIT_FREE,
+                                              COMMIT_ACK,     COMMIT_WAKE};
     struct commit_parts *parts = *state;
     struct parts_producer producer;
 
     parts_attach(parts, &producer);
     assert_int_equal(parts_publish(&producer, ORDERS, 5, 1, true), ES_OK);
-    watch_reset(NO_STEP);
+    commit_watch_reset(COMMIT_NO_STEP);
     assert_int_equal(commit_parts_round(parts, 1), ES_OK);
 
-    assert_int_equal(watch.count, sizeof wanted / sizeof wanted[0]);
-    assert_memory_equal(watch.calls, wanted, sizeof wanted);
-    assert_int_equal(collect(&producer).status, ES_CONFLICT);
+    assert_int_equal(commit_watch.count, sizeof wanted / sizeof wanted[0]);
+    assert_memory_equal(commit_watch.calls, wanted, sizeof wanted);
+    assert_int_equal(parts_collect(&producer).status, ES_CONFLICT);
     parts_detach(&producer);
 }
 
@@ -268,30 +142,30 @@ static void a_kill_before_any_step_loses_and_repeats_nothing(void **state)
     uint64_t sequence = 0;
 
     parts_attach(parts, &producer);
-    for (int broken = APPEND; broken < STEP_COUNT; broken++) {
+    for (int broken = COMMIT_APPEND; broken < COMMIT_STEPS; broken++) {
         struct es_lane_result result;
 
-        watch_reset((enum step)broken);
+        commit_watch_reset((enum commit_step)broken);
         assert_int_equal(parts_publish(&producer, ORDERS, (int64_t)sequence, 100 + sequence, true),
                          ES_OK);
         assert_int_equal(parts_publish(&producer, ORDERS, (int64_t)sequence, 999, true), ES_OK);
         (void)commit_parts_round(parts, 1);
-        assert_true(watch.is_broken);
+        assert_true(commit_watch.is_broken);
         commit_parts_drop(parts);
 
-        watch_reset(NO_STEP);
+        commit_watch_reset(COMMIT_NO_STEP);
         assert_int_equal(commit_parts_open(parts), ES_OK);
         assert_int_equal(commit_parts_round(parts, 1), ES_OK);
         sequence++;
-        result = collect(&producer);
+        result = parts_collect(&producer);
         assert_int_equal(result.status, ES_OK);
         assert_int_equal(result.stream_sequence, sequence);
-        assert_int_equal(collect(&producer).status, ES_CONFLICT);
+        assert_int_equal(parts_collect(&producer).status, ES_CONFLICT);
         assert_int_equal(es_lane_collect(&producer.writer, &result), ES_EMPTY);
         assert_int_equal(number_of(parts, ORDERS, sequence), 99 + sequence);
         assert_int_equal(number_of(parts, ORDERS, sequence + 1), 0);
     }
-    assert_int_equal(committer_end(parts->committer)->position, STEP_COUNT);
+    assert_int_equal(committer_end(parts->committer)->position, COMMIT_STEPS);
     parts_detach(&producer);
 }
 
@@ -299,26 +173,26 @@ static void a_kill_before_any_step_loses_and_repeats_nothing(void **state)
  * nobody is told anything. */
 static void nobody_is_told_of_a_batch_that_failed(void **state)
 {
-    static const enum step failing[] = {APPEND, SYNC, APPLY};
+    static const enum commit_step failing[] = {COMMIT_APPEND, COMMIT_SYNC, COMMIT_APPLY};
     struct commit_parts *parts = *state;
 
     for (size_t i = 0; i < sizeof failing / sizeof failing[0]; i++) {
         struct parts_producer producer;
         struct es_lane_result result;
 
-        watch_reset(NO_STEP);
+        commit_watch_reset(COMMIT_NO_STEP);
         parts_attach(parts, &producer);
         assert_int_equal(parts_publish(&producer, ORDERS, PARTS_ANY, 1, true), ES_OK);
-        watch_reset(failing[i]);
-        watch.goes_on = true;
+        commit_watch_reset(failing[i]);
+        commit_watch.goes_on = true;
         assert_int_equal(commit_parts_round(parts, 1), ES_E_IO);
-        assert_int_equal(watch.calls[watch.count - 1], failing[i]);
+        assert_int_equal(commit_watch.calls[commit_watch.count - 1], failing[i]);
         assert_int_equal(es_lane_collect(&producer.writer, &result), ES_EMPTY);
         assert_int_equal(parts->published_events, 0);
         assert_int_equal(number_of(parts, ORDERS, 1), 0);
         parts_detach(&producer);
         commit_parts_remove(parts);
-        watch_reset(NO_STEP);
+        commit_watch_reset(COMMIT_NO_STEP);
         commit_parts_make(parts, 64);
     }
 }
@@ -391,7 +265,7 @@ static void a_record_without_ticket_is_swept(void **state)
     assert_int_equal(commit_parts_round(parts, LATER_NS), ES_OK);
     assert_int_equal(es_lane_collect(&producer.writer, &result), ES_EMPTY);
     assert_int_equal(commit_parts_round(parts, LATER_NS + SWEEP_INTERVAL_NS), ES_OK);
-    assert_int_equal(collect(&producer).status, ES_OK);
+    assert_int_equal(parts_collect(&producer).status, ES_OK);
     parts_detach(&producer);
 }
 
@@ -428,7 +302,7 @@ static void a_lane_that_breaks_a_rule_is_cut_off_alone(void **state)
     }
     lanes_tidy(parts->lanes);
 
-    assert_int_equal(collect(&good).status, ES_OK);
+    assert_int_equal(parts_collect(&good).status, ES_OK);
     assert_int_equal(es_lane_collect(&bad.writer, &result), ES_EMPTY);
     assert_int_equal(counter_get(&parts->counters.lanes_evicted), 1);
     assert_null(lanes_lane(parts->lanes, bad.attachment.lane_index));
@@ -453,7 +327,7 @@ static void memory_that_is_taken_away_costs_only_its_lane(void **state)
     lanes_check_faults(parts->lanes);
     lanes_tidy(parts->lanes);
 
-    assert_int_equal(collect(&good).status, ES_OK);
+    assert_int_equal(parts_collect(&good).status, ES_OK);
     assert_null(lanes_lane(parts->lanes, bad.attachment.lane_index));
     parts_detach(&good);
     parts_detach(&bad);

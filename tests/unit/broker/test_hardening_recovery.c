@@ -120,10 +120,7 @@ static void the_anchor_never_names_a_batch_that_is_not_synced(void **state)
 
 static void assert_next(struct parts_producer *producer, enum es_status wanted)
 {
-    struct es_lane_result result;
-
-    assert_int_equal(es_lane_collect(&producer->writer, &result), ES_OK);
-    assert_int_equal(result.status, wanted);
+    assert_int_equal(parts_collect(producer).status, wanted);
 }
 
 /* An ordered producer was refused something; what it had sent behind that must

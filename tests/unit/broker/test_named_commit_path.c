@@ -17,98 +17,11 @@
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
 #include "tests/support/commit_parts.h"
+#include "tests/support/commit_steps.h"
 
 #define ORDERS "prod:main:L0:orders:M1"
 #define NAME "importer"
 #define LATER_NS (INT64_C(1) << 40)
-
-/* ---- which call breaks off ----------------------------------------------- */
-
-enum step {
-    APPEND,
-    SYNC,
-    APPLY,
-    ADVANCE,
-    HEAD,
-    FREE,
-    ACK,
-    STEP_COUNT,
-    NO_STEP
-};
-
-static struct {
-    enum step broken; /* this step, and everything after it, does not happen */
-    bool is_broken;
-} watch = {.broken = NO_STEP};
-
-static bool step(enum step which)
-{
-    watch.is_broken = watch.is_broken || which == watch.broken;
-    return !watch.is_broken;
-}
-
-enum es_status __real_log_append(struct log *log, const struct log_batch *batch, bool *begun);
-enum es_status __wrap_log_append(struct log *log, const struct log_batch *batch, bool *begun);
-enum es_status __wrap_log_append(struct log *log, const struct log_batch *batch, bool *begun)
-{
-    return step(APPEND) ? __real_log_append(log, batch, begun) : ES_E_IO;
-}
-
-enum es_status __real_log_sync(struct log *log);
-enum es_status __wrap_log_sync(struct log *log);
-enum es_status __wrap_log_sync(struct log *log)
-{
-    return step(SYNC) ? __real_log_sync(log) : ES_E_IO;
-}
-
-enum es_status __real_store_apply(struct store *store, const struct store_batch *batch,
-                                  enum store_apply_mode mode);
-enum es_status __wrap_store_apply(struct store *store, const struct store_batch *batch,
-                                  enum store_apply_mode mode);
-enum es_status __wrap_store_apply(struct store *store, const struct store_batch *batch,
-                                  enum store_apply_mode mode)
-{
-    return step(APPLY) ? __real_store_apply(store, batch, mode) : ES_E_IO;
-}
-
-void __real_es_control_advance_lane(struct es_control *control, uint32_t index,
-                                    uint64_t last_sequence, uint32_t next_offset);
-void __wrap_es_control_advance_lane(struct es_control *control, uint32_t index,
-                                    uint64_t last_sequence, uint32_t next_offset);
-void __wrap_es_control_advance_lane(struct es_control *control, uint32_t index,
-                                    uint64_t last_sequence, uint32_t next_offset)
-{
-    if (step(ADVANCE)) {
-        __real_es_control_advance_lane(control, index, last_sequence, next_offset);
-    }
-}
-
-void __real_es_control_set_head(struct es_control *control, const struct es_control_head *head);
-void __wrap_es_control_set_head(struct es_control *control, const struct es_control_head *head);
-void __wrap_es_control_set_head(struct es_control *control, const struct es_control_head *head)
-{
-    if (step(HEAD)) {
-        __real_es_control_set_head(control, head);
-    }
-}
-
-void __real_es_ring_free(struct es_ring_reader *reader, uint64_t cursor);
-void __wrap_es_ring_free(struct es_ring_reader *reader, uint64_t cursor);
-void __wrap_es_ring_free(struct es_ring_reader *reader, uint64_t cursor)
-{
-    if (step(FREE)) {
-        __real_es_ring_free(reader, cursor);
-    }
-}
-
-void __real_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence);
-void __wrap_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence);
-void __wrap_es_lane_ack(struct es_lane_reader *reader, uint64_t sequence)
-{
-    if (step(ACK)) {
-        __real_es_lane_ack(reader, sequence);
-    }
-}
 
 /* ---- a broker and its producers ------------------------------------------ */
 
@@ -116,8 +29,7 @@ static int setup(void **state)
 {
     static struct commit_parts parts;
 
-    watch.broken = NO_STEP;
-    watch.is_broken = false;
+    commit_watch_reset(COMMIT_NO_STEP);
     commit_parts_make(&parts, 1024);
     *state = &parts;
     return 0;
@@ -150,27 +62,18 @@ static void settle(struct commit_parts *parts)
     }
 }
 
-static struct es_lane_result collect(struct parts_producer *producer)
-{
-    struct es_lane_result result;
-
-    assert_int_equal(es_lane_collect(&producer->writer, &result), ES_OK);
-    return result;
-}
-
 static struct es_lane_result send(struct commit_parts *parts, struct parts_producer *producer,
                                   uint64_t number)
 {
     publish(producer, number, true);
     settle(parts);
-    return collect(producer);
+    return parts_collect(producer);
 }
 
 static void reopen(struct commit_parts *parts)
 {
     commit_parts_drop(parts);
-    watch.broken = NO_STEP;
-    watch.is_broken = false;
+    commit_watch_reset(COMMIT_NO_STEP);
     assert_int_equal(commit_parts_open(parts), ES_OK);
 }
 
@@ -253,11 +156,11 @@ static void what_the_former_owner_published_is_committed_before_the_claim(void *
     assert_int_equal(claim(parts, &second, true), 3);
     assert_stored(parts, 3);
     for (uint64_t number = 1; number <= 3; number++) {
-        assert_int_equal(collect(&first).position, number);
+        assert_int_equal(parts_collect(&first).position, number);
     }
     publish(&first, 4, false);
     settle(parts);
-    assert_int_equal(collect(&first).status, ES_FENCED);
+    assert_int_equal(parts_collect(&first).status, ES_FENCED);
     assert_stored(parts, 3);
     parts_detach(&first);
     parts_detach(&second);
@@ -315,8 +218,8 @@ static void the_lane_of_a_dead_or_closed_owner_is_emptied_and_free(void **state)
 
 /* The broker dies at each step of each batch of a takeover. Whoever owns the name then
  * goes on; the other is fenced; nothing is lost, nothing is there twice. */
-static void die_in_a_takeover(struct commit_parts *parts, enum step broken, int healthy_rounds,
-                              uint32_t answers_max)
+static void die_in_a_takeover(struct commit_parts *parts, enum commit_step broken,
+                              int healthy_rounds, uint32_t answers_max)
 {
     struct parts_producer first;
     struct parts_producer second;
@@ -336,9 +239,9 @@ static void die_in_a_takeover(struct commit_parts *parts, enum step broken, int 
     for (int i = 0; i < healthy_rounds; i++) {
         assert_int_equal(commit_parts_round(parts, 0), ES_OK);
     }
-    watch.broken = broken;
+    commit_watch.broken = broken;
     status = commit_parts_round(parts, 0);
-    watch.is_broken = true;
+    commit_watch.is_broken = true;
     if (status != ES_OK || !atomic_load(&waiting.is_over)) {
         if (status == ES_OK) {
             parts->batch->answer_count = 0; /* answered, those that it held */
@@ -386,7 +289,7 @@ static void a_death_at_any_step_of_a_takeover_neither_loses_nor_repeats(void **s
     struct commit_parts *parts = *state;
 
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
-        for (enum step broken = APPEND; broken < STEP_COUNT; broken++) {
+        for (enum commit_step broken = COMMIT_APPEND; broken < COMMIT_STEPS; broken++) {
             void *again = parts;
 
             die_in_a_takeover(parts, broken, ways[i].healthy_rounds, ways[i].answers_max);
