@@ -74,3 +74,24 @@ void refuse_when_told(void *context, const void *transaction, uint32_t size,
         result->reason = ES_REASON_SEQUENCE_DIFFERS;
     }
 }
+
+void submit_held(struct client_fixture *f, struct es_producer *producer, int count)
+{
+    fake_broker_hold_lanes(f->broker, true);
+    for (int i = 0; i < count; i++) {
+        fake_require(submit(producer, "x") == ES_OK, "one is not taken");
+    }
+}
+
+void lose_lane(struct client_fixture *f, uint32_t stored)
+{
+    fake_broker_lose_memory(f->broker, stored);
+    fake_broker_hold_lanes(f->broker, false);
+}
+
+void poll_numbers(struct es_producer *producer, uint64_t last)
+{
+    for (uint64_t number = 1; number <= last; number++) {
+        fake_require(poll_one(producer).number == number, "outcomes come out of order");
+    }
+}

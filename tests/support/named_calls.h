@@ -20,8 +20,17 @@ enum es_status submit(struct es_producer *producer, const char *payload);
 enum es_status append(struct es_producer *producer, const char *payload, uint64_t timeout_ns,
                       struct es_outcome *outcome);
 
+/* The same, so often, while the broker looks into no lane: all of them are in flight. */
+void submit_held(struct client_fixture *f, struct es_producer *producer, int count);
+
+/* The lanes are gone, with so many of their records stored; and the broker looks again. */
+void lose_lane(struct client_fixture *f, uint32_t stored);
+
 /* Takes one outcome, which must come. */
 struct es_outcome poll_one(struct es_producer *producer);
+
+/* Takes those of the numbers 1 .. 'last', in this order. */
+void poll_numbers(struct es_producer *producer, uint64_t last);
 
 /* The numbers 1 .. 'count' are stored, each once and in this order. */
 void assert_stored(struct client_fixture *f, uint32_t count);

@@ -23,12 +23,8 @@ static void whatever_was_stored_of_four_each_is_stored_once_and_answered(void **
     uint64_t number = 0;
 
     for (uint32_t stored = 0; stored <= 4; stored++) {
-        fake_broker_hold_lanes(f->broker, true);
-        for (int i = 0; i < 4; i++) {
-            assert_int_equal(submit(producer, "x"), ES_OK);
-        }
-        fake_broker_lose_memory(f->broker, stored);
-        fake_broker_hold_lanes(f->broker, false);
+        submit_held(f, producer, 4);
+        lose_lane(f, stored);
         for (int i = 0; i < 4; i++) {
             struct es_outcome outcome = poll_one(producer);
 
@@ -69,8 +65,7 @@ static void an_unknown_one_said_again_under_its_number_is_stored_once(void **sta
         fake_broker_hold_lanes(f->broker, true);
         assert_int_equal(append(producer, "a", CALLS_SHORT_NS, &outcome), ES_E_UNKNOWN);
         assert_int_equal(outcome.number, stored + 1);
-        fake_broker_lose_memory(f->broker, stored);
-        fake_broker_hold_lanes(f->broker, false);
+        lose_lane(f, stored);
         assert_int_equal(es_producer_set_number(producer, outcome.number), ES_OK);
         assert_int_equal(append(producer, "a", FIXTURE_PATIENCE_NS, &outcome), ES_OK);
         assert_int_equal(outcome.receipt.position, stored + 1);
@@ -87,17 +82,13 @@ static void what_was_sent_behind_a_refusal_is_not_sent_again(void **state)
     int countdown = 1;
 
     fake_broker_set_judge(f->broker, refuse_when_told, &countdown);
-    fake_broker_hold_lanes(f->broker, true);
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(submit(producer, "x"), ES_OK);
-    }
+    submit_held(f, producer, 3);
     fake_broker_answer_some(f->broker, 1);
     assert_int_equal(poll_one(producer).status, ES_CONFLICT);
     assert_int_equal(es_producer_resume_order(producer), ES_OK);
     assert_int_equal(submit(producer, "new"), ES_OK);
     assert_int_equal(submit(producer, "new"), ES_OK);
-    fake_broker_lose_memory(f->broker, 0);
-    fake_broker_hold_lanes(f->broker, false);
+    lose_lane(f, 0);
     assert_int_equal(poll_one(producer).status, ES_PREVIOUS_FAILED);
     assert_int_equal(poll_one(producer).status, ES_PREVIOUS_FAILED);
     assert_int_equal(poll_one(producer).number, 1);
@@ -114,15 +105,9 @@ static void a_refusal_that_was_not_told_is_judged_again(void **state)
     int countdown = 2;
 
     fake_broker_set_judge(f->broker, refuse_when_told, &countdown);
-    fake_broker_hold_lanes(f->broker, true);
-    for (int i = 0; i < 4; i++) {
-        assert_int_equal(submit(producer, "x"), ES_OK);
-    }
-    fake_broker_lose_memory(f->broker, 4); /* the second is refused, and what is behind it */
-    fake_broker_hold_lanes(f->broker, false);
-    for (uint64_t number = 1; number <= 4; number++) {
-        assert_int_equal(poll_one(producer).number, number);
-    }
+    submit_held(f, producer, 4);
+    lose_lane(f, 4); /* the second is refused, and what is behind it */
+    poll_numbers(producer, 4);
     assert_stored(f, 4);
     es_producer_close(producer);
 }
@@ -238,8 +223,7 @@ static void numbers_that_are_left_out_are_so_in_the_new_lane(void **state)
         assert_int_equal(es_producer_set_number(producer, number), ES_OK);
         assert_int_equal(submit(producer, "x"), ES_OK);
     }
-    fake_broker_lose_memory(f->broker, 1);
-    fake_broker_hold_lanes(f->broker, false);
+    lose_lane(f, 1);
     for (uint64_t number = 10; number <= 30; number += 10) {
         struct es_outcome outcome = poll_one(producer);
 
@@ -255,18 +239,13 @@ static void where_a_new_lane_holds_less_it_is_sent_again_bit_by_bit(void **state
     struct client_fixture *f = *state;
     struct es_producer *producer = open_named(f);
 
-    fake_broker_hold_lanes(f->broker, true);
-    for (int i = 0; i < 4; i++) {
-        assert_int_equal(submit(producer, "x"), ES_OK);
-    }
+    submit_held(f, producer, 4);
     fake_broker_lose_memory(f->broker, 1);
     fake_broker_set_geometry(f->broker, FAKE_SLOT_COUNT / 4, ES_ARENA_BYTES_MIN);
     assert_int_equal(es_producer_flush(producer, 300 * (FIXTURE_SECOND_NS / 1000)), ES_TIMEOUT);
     assert_int_equal(submit(producer, "x"), ES_FULL); /* what is older goes first */
     fake_broker_hold_lanes(f->broker, false);
-    for (uint64_t number = 1; number <= 4; number++) {
-        assert_int_equal(poll_one(producer).number, number);
-    }
+    poll_numbers(producer, 4);
     assert_stored(f, 4);
     es_producer_close(producer);
 }
@@ -290,9 +269,7 @@ static void what_is_new_does_not_overtake_what_is_sent_again(void **state)
     assert_int_equal(es_producer_flush(producer, 300 * (FIXTURE_SECOND_NS / 1000)), ES_TIMEOUT);
     assert_int_equal(submit(producer, "small"), ES_FULL);
     fake_broker_hold_lanes(f->broker, false);
-    for (uint64_t number = 1; number <= 12; number++) {
-        assert_int_equal(poll_one(producer).number, number);
-    }
+    poll_numbers(producer, 12);
     assert_stored(f, 12);
     es_producer_close(producer);
 }

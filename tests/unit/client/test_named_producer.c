@@ -88,10 +88,7 @@ static void what_was_sent_behind_a_refusal_is_refused_until_all_is_taken(void **
     int countdown = 2;
 
     fake_broker_set_judge(f->broker, refuse_when_told, &countdown);
-    fake_broker_hold_lanes(f->broker, true);
-    for (int i = 0; i < 4; i++) {
-        assert_int_equal(submit(producer, "x"), ES_OK);
-    }
+    submit_held(f, producer, 4);
     fake_broker_hold_lanes(f->broker, false);
     assert_int_equal(poll_one(producer).status, ES_OK);
     assert_int_equal(poll_one(producer).status, ES_CONFLICT);
@@ -260,18 +257,13 @@ static void who_takes_over_is_told_all_and_fences_the_first_for_good(void **stat
     struct es_producer *first = open_named(f);
     struct es_producer *second;
 
-    fake_broker_hold_lanes(f->broker, true);
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(submit(first, "x"), ES_OK);
-    }
+    submit_held(f, first, 3);
     second = open_with(f, (struct es_producer_options){.take_over = true});
     assert_int_equal(es_producer_last_number(second), 3);
     assert_int_equal(submit(first, "too late"), ES_OK);
     assert_int_equal(submit(first, "too late"), ES_OK);
     fake_broker_hold_lanes(f->broker, false);
-    for (uint64_t number = 1; number <= 3; number++) {
-        assert_int_equal(poll_one(first).number, number);
-    }
+    poll_numbers(first, 3);
     assert_int_equal(poll_one(first).status, ES_FENCED);
     assert_int_equal(es_producer_in_flight(first), 1);
     (void)poll_one(first);

@@ -22,10 +22,8 @@ static void a_broker_that_does_not_serve_is_waited_for_until_the_deadline(void *
     struct es_outcome outcome;
     size_t count = 0;
 
-    fake_broker_hold_lanes(f->broker, true);
-    assert_int_equal(submit(producer, "x"), ES_OK);
-    fake_broker_lose_memory(f->broker, 1);
-    fake_broker_hold_lanes(f->broker, false);
+    submit_held(f, producer, 1);
+    lose_lane(f, 1);
     fake_broker_refuse_attach(f->broker, ES_NOT_SERVING);
     assert_int_equal(
         es_producer_poll(producer, &outcome, 1, 150 * (FIXTURE_SECOND_NS / 1000), &count),
@@ -48,10 +46,8 @@ static void what_waiting_does_not_mend_is_told_at_once(void **state)
     struct es_outcome outcome;
     size_t count = 0;
 
-    fake_broker_hold_lanes(f->broker, true);
-    assert_int_equal(submit(producer, "x"), ES_OK);
-    fake_broker_lose_memory(f->broker, 1);
-    fake_broker_hold_lanes(f->broker, false);
+    submit_held(f, producer, 1);
+    lose_lane(f, 1);
     fake_broker_refuse_attach(f->broker, ES_E_PERMISSION);
     assert_int_equal(es_producer_poll(producer, &outcome, 1, ES_FOREVER, &count), ES_E_PERMISSION);
     assert_int_equal(submit(producer, "y"), ES_E_PERMISSION);
@@ -69,10 +65,8 @@ static void polls_that_do_not_wait_get_a_new_lane_too(void **state)
     enum es_status status = ES_TIMEOUT;
     size_t count = 0;
 
-    fake_broker_hold_lanes(f->broker, true);
-    assert_int_equal(submit(producer, "x"), ES_OK);
-    fake_broker_lose_memory(f->broker, 1);
-    fake_broker_hold_lanes(f->broker, false);
+    submit_held(f, producer, 1);
+    lose_lane(f, 1);
     fake_broker_hold_attach(f->broker, true);
     for (int i = 0; i < 100000; i++) {
         assert_int_equal(es_producer_poll(producer, &outcome, 1, 0, &count), ES_TIMEOUT);
@@ -99,10 +93,8 @@ static void who_stops_asking_keeps_no_lane(void **state)
         struct es_outcome outcome;
         size_t count = 0;
 
-        fake_broker_hold_lanes(f->broker, true);
-        assert_int_equal(submit(producer, "x"), ES_OK);
-        fake_broker_lose_memory(f->broker, 1);
-        fake_broker_hold_lanes(f->broker, false);
+        submit_held(f, producer, 1);
+        lose_lane(f, 1);
         fake_broker_hold_attach(f->broker, true);
         assert_int_equal(es_producer_poll(producer, &outcome, 1, 0, &count), ES_TIMEOUT);
         fake_broker_hold_attach(f->broker, is_answered == 0);
@@ -131,11 +123,9 @@ static void a_lane_that_was_never_heard_of_is_taken_back(void **state)
     fake_broker_lose_answers(f->broker, 1);
     assert_int_equal(es_producer_open(f->connection, &options, &producer), ES_E_UNREACHABLE);
     producer = open_named(f);
-    fake_broker_hold_lanes(f->broker, true);
-    assert_int_equal(submit(producer, "x"), ES_OK);
+    submit_held(f, producer, 1);
     fake_broker_lose_answers(f->broker, 2);
-    fake_broker_lose_memory(f->broker, 0);
-    fake_broker_hold_lanes(f->broker, false);
+    lose_lane(f, 0);
     assert_int_equal(poll_one(producer).status, ES_OK);
     assert_stored(f, 1);
     es_producer_close(producer);
@@ -197,8 +187,7 @@ static void interrupt_ends_the_wait_for_a_new_lane(void **state)
     fake_broker_hold_lanes(f->broker, true);
     assert_int_equal(append(producer, "x", CALLS_SHORT_NS, &outcome), ES_E_UNKNOWN);
     assert_int_equal(submit(producer, "y"), ES_OK);
-    fake_broker_lose_memory(f->broker, 1);
-    fake_broker_hold_lanes(f->broker, false);
+    lose_lane(f, 1);
     fake_broker_hold_attach(f->broker, true);
     assert_int_equal(pthread_create(&thread, NULL, interrupt_soon, f->connection), 0);
     assert_int_equal(es_producer_poll(producer, &outcome, 1, ES_FOREVER, &count), ES_INTERRUPTED);
@@ -225,12 +214,8 @@ static void a_name_that_is_taken_meanwhile_ends_the_producer(void **state)
         struct es_outcome outcomes[8];
         size_t count = 0;
 
-        fake_broker_hold_lanes(f->broker, true);
-        for (int i = 0; i < 3; i++) {
-            assert_int_equal(submit(first, "x"), ES_OK);
-        }
-        fake_broker_lose_memory(f->broker, 3);
-        fake_broker_hold_lanes(f->broker, false);
+        submit_held(f, first, 3);
+        lose_lane(f, 3);
         assert_int_equal(es_producer_open(f->connection, &options, &second), ES_OK);
         if (stays == 0) {
             assert_int_equal(append(second, "other", FIXTURE_PATIENCE_NS, NULL), ES_OK);
