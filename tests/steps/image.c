@@ -126,7 +126,8 @@ bool image_differs(const struct image *image)
             return true;
         }
     }
-    return image->log->count != image->world->log->count;
+    return image->log->count != image->world->log->count ||
+           image->log->told_count != image->world->log->told_count;
 }
 
 bool image_differs_anywhere(const struct image *image)
@@ -150,7 +151,8 @@ void image_take(struct image *image)
             memcpy(file->copy, file->live, (size_t)file->stat.st_size);
         }
     }
-    if (image->log->count != image->world->log->count || image->log->count == 0) {
+    if (image->log->count != image->world->log->count || image->log->count == 0 ||
+        image->log->told_count != image->world->log->told_count) {
         memcpy(image->log, image->world->log, sizeof *image->log);
     }
 }

@@ -61,3 +61,18 @@ es_planted(staged_after_acknowledged broker/committer.c
     }
     (void)stage_results;
 ")
+es_planted(told_before_logged broker/committer.c
+    "    stage_results(batch);
+"
+    "    stage_results(batch);
+    answer_requests(committer, batch);
+"
+    "static void stage_results("
+    "static void answer_requests(struct committer *committer, const struct batch *batch);
+static void stage_results(")
+es_planted(claimed_before_emptied broker/drain.c
+    "    status = empty_owner(drain, batch);
+"
+    "    status = ES_OK;
+    (void)empty_owner;
+")

@@ -6,6 +6,7 @@
 
 #include "broker/lanes_state.h"
 #include "shm/futex.h"
+#include "tests/steps/claims.h"
 
 #define SHARED_STREAM "test:main:L0:shared:M1"
 #define SMALL_BYTES 48u
@@ -225,6 +226,28 @@ static void close_a_lane(struct world *world)
     world->producers[0].is_attached = false;
 }
 
+/* A name that nobody has is claimed. */
+static void claim_a_new_name(struct world *world)
+{
+    warm_up(world);
+    claims_post(world, &world->broker);
+}
+
+/* Its owner has one record in the ring and one without a ticket when somebody claims it. */
+static void claim_a_name_in_use(struct world *world)
+{
+    struct world_producer *owner = NULL;
+
+    claim_a_new_name(world);
+    world_broker_round(&world->broker);
+    owner = claims_open(world);
+    publish_and_place(owner);
+    commit(world);
+    publish_and_place(owner);
+    world_publish(owner, NULL, NULL, SMALL_BYTES);
+    claims_post(world, &world->broker);
+}
+
 /* ---- what is stepped ----------------------------------------------------- */
 
 static void run_publish(struct world *world)
@@ -324,6 +347,8 @@ static const struct scenario scenarios[] = {
      0},
     {"broker-makes-ring-and-lane", true, true, 4, 0, NULL, run_give_out_a_lane, NULL, 0},
     {"broker-gives-out-lane", true, true, 8, 2, warm_up, run_give_out_a_lane, NULL, 0},
+    {"broker-gives-a-name", true, true, 16, 1, claim_a_new_name, run_round, NULL, 0},
+    {"broker-moves-a-name", true, true, 64, 1, claim_a_name_in_use, run_round, NULL, 0},
     {"broker-takes-lane-back", true, true, 4, 2, close_a_lane, run_round, NULL, 0},
 };
 

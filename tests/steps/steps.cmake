@@ -9,7 +9,8 @@ if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64" AND NOT ES_FUZZ AND NOT ES_SANITIZE 
         set_target_properties(${name} PROPERTIES
             RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/steps)
         target_link_libraries(${name} PRIVATE test_support broker_core Threads::Threads)
-        target_link_options(${name} PRIVATE -Wl,--wrap=scribe_write -Wl,--wrap=witness_note)
+        target_link_options(${name} PRIVATE -Wl,--wrap=scribe_write -Wl,--wrap=witness_note
+            -Wl,--wrap=inbox_take -Wl,--wrap=inbox_answer)
     endfunction()
     es_steps(steps)
     # es_planted(BUG FILE TEXT REPLACEMENT [TEXT REPLACEMENT]...): the same with FILE broken on purpose

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/steps/claims.h"
 #include "tests/support/temp_directory.h"
 
 enum {
@@ -84,7 +85,9 @@ static void go_on(struct world *world, struct world_broker *broker)
             world_collect(producer);
             world_require(producer->writer.collected == published(producer),
                           "a record with its ticket is answered at once");
-            world_require(producer->answers[published(producer) - 1] == ANSWER_OK, "and is stored");
+            world_require(producer->answers[published(producer) - 1] ==
+                              (producer->is_replaced ? ANSWER_REFUSED : ANSWER_OK),
+                          "and is stored, unless somebody else has claimed the name");
         }
     }
 }
@@ -155,10 +158,12 @@ static void welcome_another(struct world *world, struct world_broker *broker)
 
 static void finish(struct world *world, struct world_broker *broker)
 {
+    claims_look(world, broker);
     welcome_another(world, broker);
     run_until_answered(world, broker);
     check_lanes_believed(world, broker);
     go_on(world, broker);
+    claims_go_on(world, broker);
     check_all(world);
     check_rings(broker);
     temp_directory_remove(world->path);
@@ -195,6 +200,7 @@ void survivor_new_broker(const struct image *image)
     static struct world_broker broker;
     int directory_fd = image_lay_out(image);
 
+    claims_forget();
     note_what_was_answered(world);
     world_require(world_broker_open(world, &broker, directory_fd) == ES_OK,
                   "a new broker can start");
@@ -206,6 +212,7 @@ void survivor_same_broker(const struct image *image)
     struct world *world = image->world;
 
     (void)image_lay_out(image);
+    claims_forget();
     note_what_was_answered(world);
     bury(world, &world->broker);
     finish(world, &world->broker);
@@ -217,6 +224,7 @@ void survivor_new_broker_without_producer(const struct image *image)
     static struct world_broker broker;
     int directory_fd = image_lay_out(image);
 
+    claims_forget();
     note_what_was_answered(world);
     world_require(world_broker_open(world, &broker, directory_fd) == ES_OK,
                   "a new broker can start");

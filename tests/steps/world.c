@@ -197,6 +197,7 @@ enum es_status world_broker_open(struct world *world, struct world_broker *broke
     drain.lanes = committer.lanes = broker->lanes;
     drain.inbox = committer.inbox = broker->inbox;
     drain.sequencer = broker->sequencer;
+    drain.heads = broker->heads;
     committer.store = broker->store;
     committer.heads = broker->heads;
     world_require(drain_new(&drain, &broker->drain) == ES_OK &&
@@ -326,11 +327,13 @@ void world_publish(struct world_producer *producer, const char *stream,
     world_require(es_lane_claim(&producer->writer, body_bytes + 512, &payload) == ES_OK,
                   "there is room in the lane");
     es_pack_init(&pack, payload, body_bytes + 512);
-    es_transaction_write_begin(&pack, 0, 1);
+    es_transaction_write_begin(&pack, producer->is_named ? ++producer->number : 0, 1);
     es_transaction_write_operation(&pack, &operation);
     es_transaction_write_event(&pack, &event);
     world_require(es_pack_finish(&pack, &size) == ES_OK &&
-                      es_lane_publish(&producer->writer, size, 0, &sequence) == ES_OK,
+                      es_lane_publish(&producer->writer, size,
+                                      producer->is_named ? ES_RECORD_ORDERED : 0,
+                                      &sequence) == ES_OK,
                   "a record is published");
 }
 

@@ -29,9 +29,13 @@ enum {
     WORLD_RECORDS_MAX = 64 /* of one lane */
 };
 
-/* What a synced log would hold: bodies of batches 1, 2 ... */
+/* What a synced log would hold: bodies of batches 1, 2 ... And what the last claimant of
+ * a name was told (claims.h). */
 struct world_log {
     uint32_t count;
+    uint32_t told_count; /* claims that were answered: set last */
+    uint64_t told_incarnation;
+    uint64_t told_number;
     uint32_t sizes[WORLD_BATCHES_MAX];
     uint8_t bodies[WORLD_BATCHES_MAX][WORLD_BODY_BYTES];
 };
@@ -60,6 +64,9 @@ enum world_answer {
 struct world_producer {
     bool is_attached;
     bool is_dead;
+    bool is_named;    /* it has claimed the name of claims.h ... */
+    bool is_replaced; /* ... and somebody else has since */
+    uint64_t number;  /* of its newest record */
     struct lanes_attachment attachment;
     struct es_segment lane_segment;
     struct es_segment ring_segment;
