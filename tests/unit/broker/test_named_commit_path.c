@@ -318,6 +318,27 @@ static void a_named_lane_nobody_heard_of_does_not_keep_the_name_over_a_restart(v
     parts_detach(&other);
 }
 
+/* It was about to hear of its lane, and does so when the new broker has looked: what it writes
+ * there must not go beside what others do under the name. */
+static void a_named_lane_that_is_heard_of_too_late_is_not_read(void **state)
+{
+    struct commit_parts *parts = *state;
+    struct parts_producer late;
+
+    claim(parts, &late, false);
+    atomic_store(&late.writer.file->attached, 0);
+    reopen(parts);
+    atomic_store(&late.writer.file->attached, 1);
+    publish(&late, 1, true);
+    assert_int_equal(commit_parts_round(parts, 1), ES_OK);
+    assert_stored(parts, 0);
+    parts_detach(&late);
+    assert_int_equal(claim(parts, &late, false), 0);
+    assert_int_equal(send(parts, &late, 1).status, ES_OK);
+    assert_stored(parts, 1);
+    parts_detach(&late);
+}
+
 /* With the machine its lanes are gone: nobody keeps the name, and what was stored counts. */
 static void after_the_machine_was_gone_the_name_is_free_and_its_numbers_are_kept(void **state)
 {
@@ -479,6 +500,7 @@ int main(void)
         TEST(the_lane_of_a_dead_or_closed_owner_is_emptied_and_free),
         TEST(a_death_at_any_step_of_a_takeover_neither_loses_nor_repeats),
         TEST(a_named_lane_nobody_heard_of_does_not_keep_the_name_over_a_restart),
+        TEST(a_named_lane_that_is_heard_of_too_late_is_not_read),
         TEST(after_the_machine_was_gone_the_name_is_free_and_its_numbers_are_kept),
         TEST(a_recovered_owner_keeps_the_name),
         TEST(a_recovered_owner_that_never_wrote_keeps_the_name_too),
