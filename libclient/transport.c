@@ -87,8 +87,7 @@ static void arm_timer(struct es_socket *sock, int after_ms)
     const struct itimerspec after = {
         .it_value = {.tv_sec = after_ms / 1000, .tv_nsec = after_ms % 1000 * ES_MILLISECOND_NS}};
 
-    (void)timerfd_settime(sock->timer_fd, 0, &after, NULL); /* a valid time does not fail */
-    sock->is_timer_armed = true;
+    sock->is_timer_armed = timerfd_settime(sock->timer_fd, 0, &after, NULL) == 0;
 }
 
 /* Hangs up, and will try again. What was on its way is dropped. */
@@ -138,12 +137,12 @@ static void try_connect(struct es_socket *sock)
     poll_for(sock, EPOLL_CTL_ADD, false);
 }
 
-/* Connects again when the timer says that it is time. */
+/* Connects again when the timer says that it is time; at once where it could not be set. */
 static void come_by(struct es_socket *sock)
 {
     uint64_t expirations = 0;
 
-    if (!sock->is_timer_armed ||
+    if (sock->is_timer_armed &&
         read(sock->timer_fd, &expirations, sizeof expirations) != (ssize_t)sizeof expirations) {
         return;
     }

@@ -121,11 +121,15 @@ void chapter_ownership(struct story *story)
 static void restart(struct story *story, struct es_producer *named, struct es_producer *unnamed,
                     const char *how)
 {
+    struct es_reader *reader = NULL;
+
     story_want("kill");
     submit_some(story, named, story->streams[0], 2);
     submit_some(story, unnamed, story->streams[1], 1);
     EXPECT(story, ES_E_UNREACHABLE, es_store_head(story->connection, &story->begin));
     story_want(how);
+    /* What comes after has other words than what the missing broker was told with. */
+    EXPECT(story, ES_E_INVALID, es_reader_open_all(story->connection, "no filter", 1, &reader));
 }
 
 void chapter_restarts(struct story *story)
