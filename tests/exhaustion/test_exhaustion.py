@@ -25,7 +25,7 @@ SOURCE = pathlib.Path(os.environ.setdefault("ES_SOURCE_DIR", str(HERE.parents[1]
 BUILD = pathlib.Path(os.environ.setdefault("ES_BUILD_DIR", str(SOURCE / "build")))
 sys.path[:0] = [str(HERE), str(SOURCE / "tests" / "integration")]
 import lib_situations  # noqa: E402
-from lib_faults import ERRNOS, Fault, Preload  # noqa: E402
+from lib_faults import ERRNOS, OCCURRENCES, Fault, Preload  # noqa: E402
 from lib_trial import (  # noqa: E402
     Broken, Broker, CTL_CODES, ctl, expect_code, expect_said, make_root, remove_root,
     small_workload)
