@@ -256,3 +256,22 @@ const char *fixture_list(struct store_fixture *fixture, const struct store_snaps
     store_iterator_free(iterator);
     return fixture->text;
 }
+
+int fixture_run(const struct CMUnitTest *tests, size_t count)
+{
+    struct CMUnitTest *of_kind = malloc(count * sizeof *of_kind);
+    int failed = 0;
+
+    assert_non_null(of_kind);
+    for (size_t kind = 0; kind < FIXTURE_KIND_COUNT; kind++) {
+        memcpy(of_kind, tests, count * sizeof *of_kind);
+        for (size_t i = 0; i < count; i++) {
+            of_kind[i].setup_func = fixture_set_up;
+            of_kind[i].teardown_func = fixture_tear_down;
+            of_kind[i].initial_state = fixture_kind(kind);
+        }
+        failed += _cmocka_run_group_tests(fixture_kind_name(kind), of_kind, count, NULL, NULL);
+    }
+    free(of_kind);
+    return failed;
+}

@@ -18,6 +18,8 @@ enum fixture_kind {
     FIXTURE_KIND_COUNT
 };
 
+struct CMUnitTest;
+
 struct store_fixture {
     enum fixture_kind kind;
     struct store *store;
@@ -35,6 +37,9 @@ const char *fixture_kind_name(size_t kind);
 /* cmocka's set-up and tear-down: '*state' is a fixture_kind(), then a struct store_fixture *. */
 int fixture_set_up(void **state);
 int fixture_tear_down(void **state);
+
+/* Runs the tests, made with cmocka_unit_test(), on a store of each kind. The count of failures. */
+int fixture_run(const struct CMUnitTest *tests, size_t count);
 
 /* RocksDB under 'directory'/db, its LOG files in 'directory'/logs. */
 enum es_status fixture_open_rocksdb(const char *directory, enum store_mode mode,

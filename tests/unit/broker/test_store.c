@@ -191,137 +191,6 @@ static void a_large_value_comes_back_whole(void **state)
     free(bytes);
 }
 
-/* ---- Events are immutable -------------------------------------------------- */
-
-static void an_event_is_never_written_twice(void **state)
-{
-    struct store_fixture *f = *state;
-
-    fixture_put_event(f, "S:a:E:", 1, "first");
-    fixture_apply(f);
-    fixture_put_event(f, "S:a:E:", 1, "other");
-    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
-    fixture_put_event(f, "S:a:E:", 1, "first"); /* not even with the same bytes */
-    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
-    assert_string_equal(fixture_get_event(f, "S:a:E:", 1), "first");
-}
-
-static void an_event_is_not_written_twice_by_one_batch(void **state)
-{
-    struct store_fixture *f = *state;
-
-    fixture_put_event(f, "S:a:E:", 1, "first");
-    fixture_put_event(f, "S:b:E:", 1, "first");
-    fixture_put_event(f, "S:a:E:", 1, "second");
-    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
-    assert_null(fixture_get_event(f, "S:a:E:", 1));
-    assert_null(fixture_get_event(f, "S:b:E:", 1));
-}
-
-static void within_a_stream_sequences_only_grow(void **state)
-{
-    struct store_fixture *f = *state;
-
-    fixture_put_event(f, "S:a:E:", 5, "five");
-    fixture_put_event(f, "S:a:E:", 7, "seven");
-    fixture_apply(f);
-    fixture_put_event(f, "S:a:E:", 6, "six");
-    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
-    fixture_put_event(f, "S:a:E:", 8, "eight");
-    fixture_apply(f);
-    fixture_put_event(f, "S:b:E:", 1, "another stream");
-    fixture_apply(f);
-    assert_string_equal(fixture_get_event(f, "S:a:E:", 8), "eight");
-}
-
-static void a_refused_batch_changes_nothing_and_later_ones_are_not_harmed(void **state)
-{
-    struct store_fixture *f = *state;
-
-    fixture_put_event(f, "S:a:E:", 1, "one");
-    fixture_apply(f);
-    fixture_put(f, STORE_KV, "k", "lost");
-    fixture_put_event(f, "S:c:E:", 1, "lost");
-    fixture_put_event(f, "S:a:E:", 2, "lost");
-    fixture_put_event(f, "S:a:E:", 1, "twice");
-    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
-    assert_null(fixture_get(f, NULL, STORE_KV, "k"));
-    fixture_put_event(f, "S:c:E:", 1, "kept");
-    fixture_put_event(f, "S:a:E:", 2, "kept");
-    fixture_apply(f);
-    assert_string_equal(fixture_get_event(f, "S:a:E:", 2), "kept");
-    assert_string_equal(fixture_get_event(f, "S:c:E:", 1), "kept");
-}
-
-static void a_replay_may_repeat_an_event_but_not_change_it(void **state)
-{
-    struct store_fixture *f = *state;
-
-    fixture_put_event(f, "S:a:E:", 1, "one");
-    fixture_put_event(f, "S:a:E:", 2, "two");
-    fixture_apply(f);
-    fixture_put_event(f, "S:a:E:", 1, "one");
-    fixture_put_event(f, "S:a:E:", 2, "two");
-    fixture_put_event(f, "S:a:E:", 3, "three");
-    assert_int_equal(fixture_try(f, STORE_APPLY_REPLAY), ES_OK);
-    assert_string_equal(fixture_get_event(f, "S:a:E:", 3), "three");
-    fixture_put_event(f, "S:a:E:", 2, "zwei");
-    assert_int_equal(fixture_try(f, STORE_APPLY_REPLAY), ES_E_EXISTS);
-    assert_string_equal(fixture_get_event(f, "S:a:E:", 2), "two");
-}
-
-static void a_replay_does_not_fill_a_hole(void **state)
-{
-    struct store_fixture *f = *state;
-
-    fixture_put_event(f, "S:a:E:", 1, "one");
-    fixture_put_event(f, "S:a:E:", 3, "three");
-    fixture_apply(f);
-    fixture_put_event(f, "S:a:E:", 2, "two");
-    assert_int_equal(fixture_try(f, STORE_APPLY_REPLAY), ES_E_EXISTS);
-}
-
-/* More streams in a batch than the growth cache has places, and every one once more. */
-static void many_streams_are_told_apart(void **state)
-{
-    enum {
-        STREAMS = 3000
-    };
-    struct store_fixture *f = *state;
-    char prefix[32];
-
-    for (uint64_t sequence = 1; sequence <= 3; sequence++) {
-        for (int i = 0; i < STREAMS; i++) {
-            snprintf(prefix, sizeof prefix, "S:%d:E:", i);
-            fixture_put_event(f, prefix, sequence, prefix);
-        }
-        fixture_apply(f);
-    }
-    for (int i = 0; i < STREAMS; i += 17) {
-        snprintf(prefix, sizeof prefix, "S:%d:E:", i);
-        fixture_put_event(f, prefix, 3, "twice");
-        assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
-        assert_string_equal(fixture_get_event(f, prefix, 3), prefix);
-    }
-}
-
-/* A prefix may begin like another one, and its keys then lie between that one's. */
-static void streams_whose_names_begin_alike_are_told_apart(void **state)
-{
-    struct store_fixture *f = *state;
-
-    fixture_put_event(f, "S:a", 1, "a");
-    fixture_put_event(f, "S:a\x7f", 1, "longer");
-    fixture_put_event(f, "S:a\x7f\x7f", 1, "longer still");
-    fixture_apply(f);
-    fixture_put_event(f, "S:a", 1, "twice");
-    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
-    fixture_put_event(f, "S:a\x7f", 1, "twice");
-    assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
-    fixture_put_event(f, "S:a", 2, "grows");
-    fixture_apply(f);
-}
-
 /* ---- Snapshots ------------------------------------------------------------- */
 
 static void a_snapshot_does_not_see_what_comes_later(void **state)
@@ -521,50 +390,27 @@ static void without_a_failure_there_is_nothing_to_tell(void **state)
     assert_string_not_equal(store_why(f->store), "");
 }
 
-#define TEST(name)                                           \
-    {                                                        \
-#name, name, fixture_set_up, fixture_tear_down, NULL \
-    }
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        TEST(what_is_put_is_got_and_what_is_not_is_not_found),
-        TEST(families_do_not_see_each_other),
-        TEST(a_later_operation_of_a_batch_wins),
-        TEST(a_batch_in_order_changes_the_same),
-        TEST(a_batch_in_order_is_refused_where_it_was),
-        TEST(a_cleared_batch_is_empty_and_can_be_used_again),
-        TEST(a_batch_used_again_takes_no_more_memory),
-        TEST(a_batch_refuses_impossible_keys_and_stays_as_it_was),
-        TEST(a_large_value_comes_back_whole),
-        TEST(an_event_is_never_written_twice),
-        TEST(an_event_is_not_written_twice_by_one_batch),
-        TEST(within_a_stream_sequences_only_grow),
-        TEST(a_refused_batch_changes_nothing_and_later_ones_are_not_harmed),
-        TEST(a_replay_may_repeat_an_event_but_not_change_it),
-        TEST(a_replay_does_not_fill_a_hole),
-        TEST(many_streams_are_told_apart),
-        TEST(streams_whose_names_begin_alike_are_told_apart),
-        TEST(a_snapshot_does_not_see_what_comes_later),
-        TEST(an_iterator_does_not_see_what_comes_later),
-        TEST(a_range_holds_its_first_key_and_not_its_end),
-        TEST(seeks_stay_within_the_range),
-        TEST(the_end_of_a_prefix_is_above_all_that_begins_with_it),
-        TEST(many_values_are_got_at_once_in_the_order_of_their_keys),
-        TEST(memory_is_told_and_grows_with_what_is_kept),
-        TEST(without_a_failure_there_is_nothing_to_tell),
+        cmocka_unit_test(what_is_put_is_got_and_what_is_not_is_not_found),
+        cmocka_unit_test(families_do_not_see_each_other),
+        cmocka_unit_test(a_later_operation_of_a_batch_wins),
+        cmocka_unit_test(a_batch_in_order_changes_the_same),
+        cmocka_unit_test(a_batch_in_order_is_refused_where_it_was),
+        cmocka_unit_test(a_cleared_batch_is_empty_and_can_be_used_again),
+        cmocka_unit_test(a_batch_used_again_takes_no_more_memory),
+        cmocka_unit_test(a_batch_refuses_impossible_keys_and_stays_as_it_was),
+        cmocka_unit_test(a_large_value_comes_back_whole),
+        cmocka_unit_test(a_snapshot_does_not_see_what_comes_later),
+        cmocka_unit_test(an_iterator_does_not_see_what_comes_later),
+        cmocka_unit_test(a_range_holds_its_first_key_and_not_its_end),
+        cmocka_unit_test(seeks_stay_within_the_range),
+        cmocka_unit_test(the_end_of_a_prefix_is_above_all_that_begins_with_it),
+        cmocka_unit_test(many_values_are_got_at_once_in_the_order_of_their_keys),
+        cmocka_unit_test(memory_is_told_and_grows_with_what_is_kept),
+        cmocka_unit_test(without_a_failure_there_is_nothing_to_tell),
     };
-    int failed = 0;
 
-    for (size_t kind = 0; kind < FIXTURE_KIND_COUNT; kind++) {
-        struct CMUnitTest of_kind[sizeof tests / sizeof tests[0]];
-
-        memcpy(of_kind, tests, sizeof tests);
-        for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
-            of_kind[i].initial_state = fixture_kind(kind);
-        }
-        failed += cmocka_run_group_tests_name(fixture_kind_name(kind), of_kind, NULL, NULL);
-    }
-    return failed;
+    return fixture_run(tests, sizeof tests / sizeof tests[0]);
 }

@@ -1,6 +1,6 @@
 /*
  * What only the RocksDB store promises: what a flush makes durable and what not,
- * reading a store without changing a byte of it, refusals at opening, checkpoints.
+ * reading a store without changing a byte of it, checkpoints.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -21,78 +20,24 @@
 #include <rocksdb/c.h>
 
 #include "broker/store_rocksdb_settings.h"
-#include "tests/support/store_fixture.h"
-#include "tests/support/temp_directory.h"
-
-enum {
-    PATH_BYTES = TEMP_DIRECTORY_BYTES_MAX + 320
-};
+#include "tests/support/rocks_fixture.h"
 
 static const char flush_argument[] = "--flush-without-room";
-
-static int set_up(void **state)
-{
-    *state = fixture_kind(FIXTURE_ROCKSDB);
-    return fixture_set_up(state);
-}
-
-/* Closes the store as a kill would, and opens it again. */
-static enum es_status reopen(struct store_fixture *f, enum store_mode mode,
-                             char why[STORE_WHY_BYTES])
-{
-    store_free(f->store);
-    f->store = NULL;
-    return fixture_open_rocksdb(f->directory, mode, why, &f->store);
-}
-
-static void expect_reopen(struct store_fixture *f, enum store_mode mode)
-{
-    char why[STORE_WHY_BYTES] = "";
-
-    if (reopen(f, mode, why) != ES_OK) {
-        fail_msg("it does not open: %s", why);
-    }
-}
-
-static void path_in_store(const struct store_fixture *f, const char *name, char path[PATH_BYTES])
-{
-    snprintf(path, PATH_BYTES, "%s/db/%s", f->directory, name);
-}
-
-/* The first file in the store's directory whose name has 'part' in it. */
-static void find_file(const struct store_fixture *f, const char *part, char path[PATH_BYTES])
-{
-    char directory[PATH_BYTES];
-    struct dirent *entry = NULL;
-    DIR *listing = NULL;
-
-    path_in_store(f, "", directory);
-    listing = opendir(directory);
-    assert_non_null(listing);
-    path[0] = '\0';
-    while ((entry = readdir(listing)) != NULL) {
-        if (strstr(entry->d_name, part) != NULL) {
-            path_in_store(f, entry->d_name, path);
-        }
-    }
-    closedir(listing);
-    assert_string_not_equal(path, "");
-}
 
 /* A number that changes when any name, byte or time of the store's files does. */
 static uint64_t fingerprint(const struct store_fixture *f)
 {
     static uint8_t bytes[1 << 20];
-    char directory[PATH_BYTES];
+    char directory[ROCKS_FIXTURE_PATH_BYTES];
     uint64_t sum = 0;
     struct dirent *entry = NULL;
     DIR *listing = NULL;
 
-    path_in_store(f, "", directory);
+    rocks_path(f, "", directory);
     listing = opendir(directory);
     assert_non_null(listing);
     while ((entry = readdir(listing)) != NULL) {
-        char path[PATH_BYTES];
+        char path[ROCKS_FIXTURE_PATH_BYTES];
         struct stat about;
         uint64_t of_file = 14695981039346656037U;
         int file = -1;
@@ -101,7 +46,7 @@ static uint64_t fingerprint(const struct store_fixture *f)
         if (entry->d_name[0] == '.') {
             continue;
         }
-        path_in_store(f, entry->d_name, path);
+        rocks_path(f, entry->d_name, path);
         assert_int_equal(stat(path, &about), 0);
         file = open(path, O_RDONLY);
         assert_true(file >= 0);
@@ -120,15 +65,6 @@ static uint64_t fingerprint(const struct store_fixture *f)
     return sum;
 }
 
-static void overwrite(const char *path, off_t offset, const void *bytes, size_t size)
-{
-    int file = open(path, O_WRONLY);
-
-    assert_true(file >= 0);
-    assert_int_equal(pwrite(file, bytes, size, offset), size);
-    close(file);
-}
-
 /* ---- Flushes ------------------------------------------------------------------ */
 
 static void what_was_flushed_is_there_after_a_reopen_and_the_rest_is_not(void **state)
@@ -142,7 +78,7 @@ static void what_was_flushed_is_there_after_a_reopen_and_the_rest_is_not(void **
     fixture_put_event(f, "S:a:E:", 2, "two");
     fixture_put(f, STORE_KV, "k", "only in memory");
     fixture_apply(f);
-    expect_reopen(f, STORE_READ_WRITE);
+    rocks_expect_reopen(f, STORE_READ_WRITE);
     assert_string_equal(fixture_get_event(f, "S:a:E:", 1), "one");
     assert_null(fixture_get_event(f, "S:a:E:", 2));
     assert_string_equal(fixture_get(f, NULL, STORE_KV, "k"), "flushed");
@@ -163,7 +99,7 @@ static void a_cut_holds_what_was_applied_before_it_and_nothing_after(void **stat
     fixture_apply(f);
     assert_int_equal(store_flush_wait(f->store), ES_OK);
     assert_int_equal(store_flush_wait(f->store), ES_OK); /* nothing is open: at once */
-    expect_reopen(f, STORE_READ_WRITE);
+    rocks_expect_reopen(f, STORE_READ_WRITE);
     assert_string_equal(fixture_get(f, NULL, STORE_KV, "before"), "x");
     assert_string_equal(fixture_get(f, NULL, STORE_COMMITS, "before"), "x");
     assert_null(fixture_get(f, NULL, STORE_KV, "after"));
@@ -184,7 +120,7 @@ static void no_family_flushes_by_itself(void **state)
         fixture_put(f, STORE_SNAPSHOTS, key, value);
         fixture_apply(f);
     }
-    expect_reopen(f, STORE_READ_WRITE);
+    rocks_expect_reopen(f, STORE_READ_WRITE);
     assert_null(fixture_get(f, NULL, STORE_SNAPSHOTS, "key 0"));
 }
 
@@ -234,7 +170,7 @@ static void a_flush_that_fails_is_never_called_done(void **state)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true((WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
                 (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT));
-    expect_reopen(f, STORE_READ_WRITE);
+    rocks_expect_reopen(f, STORE_READ_WRITE);
     assert_string_equal(fixture_list(f, NULL, STORE_KV, "", ""), "k=flushed before ");
 }
 
@@ -246,10 +182,10 @@ static void events_stay_immutable_after_a_reopen(void **state)
     fixture_put_event(f, "S:a:E:", 2, "two");
     fixture_apply(f);
     assert_int_equal(store_flush_all(f->store), ES_OK);
-    expect_reopen(f, STORE_READ_WRITE);
+    rocks_expect_reopen(f, STORE_READ_WRITE);
     fixture_put_event(f, "S:a:E:", 2, "zwei");
     assert_int_equal(fixture_try(f, STORE_APPLY_LIVE), ES_E_EXISTS);
-    expect_reopen(f, STORE_READ_WRITE);
+    rocks_expect_reopen(f, STORE_READ_WRITE);
     fixture_put_event(f, "S:a:E:", 1, "one");
     fixture_put_event(f, "S:a:E:", 2, "two");
     fixture_put_event(f, "S:a:E:", 3, "three");
@@ -283,7 +219,7 @@ static void streams_spread_over_many_files_are_read_and_guarded_whole(void **sta
         fixture_apply(f);
         assert_int_equal(store_flush_all(f->store), ES_OK);
     }
-    expect_reopen(f, STORE_READ_WRITE);
+    rocks_expect_reopen(f, STORE_READ_WRITE);
     assert_int_equal(store_iterator_new(f->store, NULL, STORE_EVENTS, &range, &iterator), ES_OK);
     for (store_iterator_seek_first(iterator); store_iterator_valid(iterator);
          store_iterator_next(iterator)) {
@@ -316,7 +252,7 @@ static void reading_only_changes_no_byte_and_refuses_to_write(void **state)
     store_free(f->store);
     f->store = NULL;
     before = fingerprint(f);
-    expect_reopen(f, STORE_READ_ONLY);
+    rocks_expect_reopen(f, STORE_READ_ONLY);
     assert_string_equal(fixture_get_event(f, "S:a:E:", 1), "one");
     assert_string_equal(fixture_list(f, NULL, STORE_KV, "", ""), "");
     fixture_put(f, STORE_KV, "k", "v");
@@ -330,178 +266,11 @@ static void reading_only_changes_no_byte_and_refuses_to_write(void **state)
 static void rocksdbs_own_logs_lie_outside_of_the_store(void **state)
 {
     struct store_fixture *f = *state;
-    char path[PATH_BYTES];
+    char path[ROCKS_FIXTURE_PATH_BYTES];
 
-    expect_reopen(f, STORE_READ_WRITE);
-    path_in_store(f, "LOG", path);
+    rocks_expect_reopen(f, STORE_READ_WRITE);
+    rocks_path(f, "LOG", path);
     assert_int_not_equal(access(path, F_OK), 0);
-}
-
-/* ---- Refusals ---------------------------------------------------------------------- */
-
-static void where_there_is_no_store_none_is_opened(void **state)
-{
-    struct store_fixture *f = *state;
-    char why[STORE_WHY_BYTES] = "";
-    char empty[TEMP_DIRECTORY_BYTES_MAX];
-    struct store *store = NULL;
-
-    (void)f;
-    temp_directory_make(empty);
-    assert_int_equal(fixture_open_rocksdb(empty, STORE_READ_WRITE, why, &store), ES_NOT_FOUND);
-    assert_int_equal(fixture_open_rocksdb(empty, STORE_READ_ONLY, why, &store), ES_NOT_FOUND);
-    assert_string_not_equal(why, "");
-    temp_directory_remove(empty);
-}
-
-static void where_there_is_a_store_none_is_created(void **state)
-{
-    struct store_fixture *f = *state;
-    char why[STORE_WHY_BYTES] = "";
-
-    assert_int_equal(reopen(f, STORE_CREATE, why), ES_E_EXISTS);
-    expect_reopen(f, STORE_READ_WRITE);
-}
-
-static void a_store_is_opened_for_writing_by_one_at_a_time(void **state)
-{
-    struct store_fixture *f = *state;
-    char why[STORE_WHY_BYTES] = "";
-    struct store *second = NULL;
-
-    assert_int_equal(fixture_open_rocksdb(f->directory, STORE_READ_WRITE, why, &second), ES_E_BUSY);
-    assert_null(second);
-}
-
-/* Adds a family to the closed store, or drops one, as another program might. */
-static void change_families(struct store_fixture *f, const char *add, const char *drop)
-{
-    char path[PATH_BYTES];
-    char *why = NULL;
-    const char *names[STORE_FAMILY_COUNT];
-    const rocksdb_options_t *all[STORE_FAMILY_COUNT];
-    rocksdb_column_family_handle_t *handles[STORE_FAMILY_COUNT];
-    rocksdb_options_t *options = rocksdb_options_create();
-    rocksdb_t *db = NULL;
-
-    store_free(f->store);
-    f->store = NULL;
-    path_in_store(f, "", path);
-    for (int i = 0; i < STORE_FAMILY_COUNT; i++) {
-        names[i] = store_family_name((enum store_family)i);
-        all[i] = options;
-    }
-    db = rocksdb_open_column_families(options, path, STORE_FAMILY_COUNT, names, all, handles, &why);
-    assert_null(why);
-    if (add != NULL) {
-        rocksdb_column_family_handle_destroy(rocksdb_create_column_family(db, options, add, &why));
-    }
-    for (int i = 0; i < STORE_FAMILY_COUNT; i++) {
-        if (drop != NULL && strcmp(drop, names[i]) == 0) {
-            rocksdb_drop_column_family(db, handles[i], &why);
-        }
-        rocksdb_column_family_handle_destroy(handles[i]);
-    }
-    assert_null(why);
-    rocksdb_close(db);
-    rocksdb_options_destroy(options);
-}
-
-static void a_store_with_other_families_is_refused(void **state)
-{
-    struct store_fixture *f = *state;
-    char why[STORE_WHY_BYTES] = "";
-
-    change_families(f, "of_a_newer_program", NULL);
-    assert_int_equal(reopen(f, STORE_READ_WRITE, why), ES_E_VERSION);
-    assert_int_equal(reopen(f, STORE_READ_ONLY, why), ES_E_VERSION);
-    assert_non_null(strstr(why, "newer"));
-}
-
-static void a_store_that_lacks_a_family_is_damaged(void **state)
-{
-    struct store_fixture *f = *state;
-    char why[STORE_WHY_BYTES] = "";
-
-    change_families(f, NULL, "commits");
-    assert_int_equal(reopen(f, STORE_READ_ONLY, why), ES_E_CORRUPT);
-    assert_non_null(strstr(why, "missing"));
-}
-
-static void a_missing_or_cut_manifest_is_damage(void **state)
-{
-    struct store_fixture *f = *state;
-    char why[STORE_WHY_BYTES] = "";
-    char path[PATH_BYTES];
-
-    fixture_put(f, STORE_KV, "k", "v");
-    fixture_apply(f);
-    assert_int_equal(store_flush_all(f->store), ES_OK);
-    find_file(f, "MANIFEST", path);
-    assert_int_equal(truncate(path, 200), 0);
-    assert_int_not_equal(reopen(f, STORE_READ_ONLY, why), ES_OK);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(fixture_open_rocksdb(f->directory, STORE_READ_ONLY, why, &f->store),
-                     ES_E_CORRUPT);
-    path_in_store(f, "CURRENT", path);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(fixture_open_rocksdb(f->directory, STORE_READ_WRITE, why, &f->store),
-                     ES_E_CORRUPT);
-}
-
-/* Damage in a file of values is an error of the read, never "not found" and never other bytes. */
-static void a_damaged_value_is_told_and_not_served(void **state)
-{
-    struct store_fixture *f = *state;
-    char path[PATH_BYTES];
-    struct store_range all = {{NULL, 0}, {NULL, 0}};
-    struct store_iterator *iterator = NULL;
-    struct store_buffer value = {0};
-
-    fixture_put_event(f, "S:a:E:", 1, "a value to be damaged");
-    fixture_apply(f);
-    assert_int_equal(store_flush_all(f->store), ES_OK);
-    find_file(f, ".sst", path);
-    expect_reopen(f, STORE_READ_ONLY);
-    overwrite(path, 10, "\x55\xaa\x55", 3);
-    assert_int_equal(store_get(f->store, NULL, STORE_EVENTS,
-                               (struct store_slice){"S:a:E:\0\0\0\0\0\0\0\1", 14}, &value),
-                     ES_E_CORRUPT);
-    assert_string_not_equal(store_why(f->store), "");
-    assert_int_equal(store_iterator_new(f->store, NULL, STORE_EVENTS, &all, &iterator), ES_OK);
-    store_iterator_seek_first(iterator);
-    assert_false(store_iterator_valid(iterator));
-    assert_int_equal(store_iterator_status(iterator), ES_E_CORRUPT);
-    store_iterator_free(iterator);
-    store_buffer_deinit(&value);
-}
-
-/* An accepted string is not always effective: what RocksDB wrote down is compared. */
-static void settings_that_are_not_in_effect_are_refused(void **state)
-{
-    struct store_fixture *f = *state;
-    char why[STORE_WHY_BYTES] = "";
-    char path[PATH_BYTES];
-    char text[128];
-
-    path_in_store(f, "", path);
-    assert_int_equal(store_settings_verify(path, 1 << 20, why), ES_OK);
-    assert_int_equal(store_settings_verify(path, 1 << 30, why), ES_E_VERSION);
-    assert_non_null(strstr(why, "write_buffer_size"));
-    path_in_store(f, "OPTIONS-999999", path);
-    snprintf(text, sizeof text, "[DBOptions]\n  paranoid_checks=false\n");
-    {
-        int file = open(path, O_WRONLY | O_CREAT, 0600);
-
-        assert_true(file >= 0);
-        assert_int_equal(write(file, text, strlen(text)), strlen(text));
-        close(file);
-    }
-    path_in_store(f, "", path);
-    assert_int_equal(store_settings_verify(path, 1 << 20, why), ES_E_VERSION);
-    assert_non_null(strstr(why, "paranoid_checks=true"));
-    snprintf(path, sizeof path, "%s/logs", f->directory);
-    assert_int_equal(store_settings_verify(path, 1 << 20, why), ES_E_IO);
 }
 
 /* ---- Checkpoints --------------------------------------------------------------------- */
@@ -510,7 +279,7 @@ static void a_checkpoint_is_a_store_of_its_own(void **state)
 {
     struct store_fixture *f = *state;
     char copy[TEMP_DIRECTORY_BYTES_MAX];
-    char path[PATH_BYTES];
+    char path[ROCKS_FIXTURE_PATH_BYTES];
     char why[STORE_WHY_BYTES] = "";
     struct store *original = f->store;
 
@@ -529,7 +298,7 @@ static void a_checkpoint_is_a_store_of_its_own(void **state)
     temp_directory_remove(copy);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, fixture_tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rocks_set_up, fixture_tear_down)
 
 int main(int argc, char **argv)
 {
@@ -542,14 +311,6 @@ int main(int argc, char **argv)
         TEST(streams_spread_over_many_files_are_read_and_guarded_whole),
         TEST(reading_only_changes_no_byte_and_refuses_to_write),
         TEST(rocksdbs_own_logs_lie_outside_of_the_store),
-        TEST(where_there_is_no_store_none_is_opened),
-        TEST(where_there_is_a_store_none_is_created),
-        TEST(a_store_is_opened_for_writing_by_one_at_a_time),
-        TEST(a_store_with_other_families_is_refused),
-        TEST(a_store_that_lacks_a_family_is_damaged),
-        TEST(a_missing_or_cut_manifest_is_damage),
-        TEST(a_damaged_value_is_told_and_not_served),
-        TEST(settings_that_are_not_in_effect_are_refused),
         TEST(a_checkpoint_is_a_store_of_its_own),
     };
 
