@@ -1,6 +1,6 @@
 /*
- * The inside of the fake broker, for its two files: fake_broker.c has the store,
- * the requests and the publisher, fake_lanes.c the shared memory.
+ * The inside of the fake broker, for its three files: fake_broker.c has the store
+ * and the requests, fake_publisher.c the publisher, fake_lanes.c the shared memory.
  */
 #ifndef TESTS_SUPPORT_FAKE_BROKER_STATE_H
 #define TESTS_SUPPORT_FAKE_BROKER_STATE_H
@@ -15,6 +15,7 @@
 #include "shm/segment.h"
 #include "tests/support/fake_broker.h"
 #include "tests/support/fake_producers.h"
+#include "tests/support/fake_sockets.h"
 
 struct fake_event {
     char stream[64];
@@ -64,6 +65,26 @@ struct fake_lanes {
     fake_judge *judge;
     void *judge_context;
     struct fake_producers producers;
+};
+
+struct fake_broker {
+    struct fake_lanes lanes;
+    struct fake_sockets sockets;
+    _Atomic uint64_t request_count;
+    pthread_mutex_t lock; /* all below */
+    pthread_cond_t changed;
+    bool is_held;
+    uint32_t break_count;
+    uint32_t page_event_count;
+    uint8_t *canned;
+    uint32_t canned_bytes;
+    uint64_t epoch;
+    uint64_t start_number;
+    uint64_t heartbeat_number;
+    uint64_t heartbeat_position; /* told so far */
+    uint64_t published_position;
+    struct fake_event *events; /* position - 1 */
+    uint64_t position;
 };
 
 /* Ends the test program unless 'is_true'. */
