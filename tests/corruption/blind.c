@@ -24,10 +24,10 @@ bool blind_choose(const char *check)
 {
     chosen = check;
     return strcmp(check, "anchor") == 0 || strcmp(check, "replay") == 0 ||
-           strcmp(check, "iterators") == 0;
+           strcmp(check, "iterators") == 0 || strcmp(check, "reads") == 0;
 }
 
-static bool is_blind(const char *check)
+bool blind_is(const char *check)
 {
     return strcmp(chosen, check) == 0;
 }
@@ -37,7 +37,7 @@ enum es_status __wrap_anchor_open(struct disk *disk, const char *name, enum disk
 {
     enum es_status status = __real_anchor_open(disk, name, access, ret_state, ret_anchor);
 
-    if (status == ES_OK && is_blind("anchor")) {
+    if (status == ES_OK && blind_is("anchor")) {
         ret_state->batch_number = 0;
         ret_state->commit_number = 0;
         ret_state->position = 0;
@@ -47,12 +47,12 @@ enum es_status __wrap_anchor_open(struct disk *disk, const char *name, enum disk
 
 enum es_status __wrap_store_check_replay(struct store *store, const struct store_batch *batch)
 {
-    return is_blind("replay") ? ES_OK : __real_store_check_replay(store, batch);
+    return blind_is("replay") ? ES_OK : __real_store_check_replay(store, batch);
 }
 
 void __wrap_rocksdb_readoptions_set_ignore_range_deletions(rocksdb_readoptions_t *options,
                                                            unsigned char ignore)
 {
     __real_rocksdb_readoptions_set_ignore_range_deletions(options,
-                                                          is_blind("iterators") ? 0 : ignore);
+                                                          blind_is("iterators") ? 0 : ignore);
 }

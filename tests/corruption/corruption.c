@@ -4,13 +4,15 @@
  *
  *   corruption --store DIR [--older DIR]... [--class NAME]... [--seed S]
  *              [--count N] [--seconds T] [--jobs J] [--only NUMBER] [--verbose]
- *              [--blind CHECK]
+ *              [--blind CHECK] [--whole N]
  *
  * --store is a data directory on a tmpfs without a broker; it is not changed, and
  * the copies are made beside it. --count: so many trials of a class, spread over all
  * it has; without it all, or 1,000 of a class without end. --seconds: at most, for
  * each class. Prints a table; each bad trial with its class and number, which --class
  * and --only repeat. Exit 1 if there was one. --blind: without this check (blind.h).
+ * --whole: one trial of N reads everything and asks verify, the others what the damage can
+ * touch (reach.h), several of them together (group.h); 1, which is what is done without: all.
  */
 #include <err.h>
 #include <getopt.h>
@@ -25,7 +27,7 @@
 #include <unistd.h>
 
 #include "tests/corruption/blind.h"
-#include "tests/corruption/trial.h"
+#include "tests/corruption/group.h"
 
 enum {
     JOBS_MAX = 64,
@@ -37,11 +39,13 @@ enum {
 struct asked {
     struct damage_base base;
     struct history history;
+    struct reach reach;
     const char *store;
     const char *classes[JOBS_MAX];
     uint32_t class_count;
     uint64_t seed;
     uint64_t count;
+    uint64_t whole_every;
     double seconds;
     unsigned jobs;
     uint64_t only;
@@ -53,6 +57,14 @@ struct asked {
 struct tally {
     _Atomic uint64_t outcomes[TRIAL_OUTCOME_COUNT];
     _Atomic uint64_t bad_shown;
+    _Atomic uint64_t whole; /* of all classes */
+};
+
+/* Of one job. */
+struct telling {
+    const struct asked *asked;
+    const struct damage_class *class;
+    struct tally *tally;
 };
 
 static double now_s(void)
@@ -72,22 +84,17 @@ static void show(const struct damage_class *class, uint64_t number, const struct
     fflush(stdout);
 }
 
-static void try_one(const struct asked *asked, const struct damage_class *class, uint64_t number,
-                    const char *path, struct tally *tally)
+static void note_result(void *context, uint64_t number, const struct damage *damage,
+                        const struct trial_result *result)
 {
-    struct damage damage = {.image = &asked->base.store};
-    struct trial_result result;
-    struct prng random;
+    const struct telling *telling = context;
+    struct tally *tally = telling->tally;
 
-    prng_seed(&random, number);
-    class->make(&asked->base, number, &random, &damage);
-    trial_run(&damage, &asked->history, path, &result);
-    atomic_fetch_add(&tally->outcomes[result.outcome], 1);
-    if (asked->is_verbose || (!trial_is_good(result.outcome) &&
-                              atomic_fetch_add(&tally->bad_shown, 1) < BAD_SHOWN_MAX)) {
-        show(class, number, &damage, &result);
+    atomic_fetch_add(&tally->outcomes[result->outcome], 1);
+    if (telling->asked->is_verbose || (!trial_is_good(result->outcome) &&
+                                       atomic_fetch_add(&tally->bad_shown, 1) < BAD_SHOWN_MAX)) {
+        show(telling->class, number, damage, result);
     }
-    damage_free(&damage);
 }
 
 static uint64_t common_divisor(uint64_t a, uint64_t b)
@@ -126,16 +133,27 @@ static uint64_t number_of(const struct asked *asked, uint64_t all, uint64_t i)
 static void work(const struct asked *asked, const struct damage_class *class, unsigned job,
                  uint64_t all, uint64_t count, struct tally *tally)
 {
+    struct telling telling = {asked, class, tally};
+    struct group_config config = {.base = &asked->base,
+                                  .history = &asked->history,
+                                  .reach = asked->whole_every > 1 ? &asked->reach : NULL,
+                                  .class = class,
+                                  .whole_every = asked->whole_every,
+                                  .told = note_result,
+                                  .context = &telling};
     double until = now_s() + asked->seconds;
-    char path[IMAGE_PATH_BYTES];
+    struct group group;
 
-    snprintf(path, sizeof path, "%.900s.trial-%u", asked->store, job);
+    snprintf(config.path, sizeof config.path, "%.900s.trial-%u", asked->store, job);
+    group_init(&group, &config);
     for (uint64_t i = job; i < count; i += asked->jobs) {
         if (asked->seconds > 0 && now_s() > until) {
             break;
         }
-        try_one(asked, class, number_of(asked, all, i), path, tally);
+        group_try(&group, number_of(asked, all, i));
     }
+    group_end(&group);
+    atomic_fetch_add(&tally->whole, group.whole_count);
 }
 
 /* True: none was bad. */
@@ -212,17 +230,13 @@ static void print_heading(void)
 
 static void parse(struct asked *asked, int argc, char **argv)
 {
-    static const struct option options[] = {{"store", required_argument, NULL, 'D'},
-                                            {"older", required_argument, NULL, 'o'},
-                                            {"class", required_argument, NULL, 'c'},
-                                            {"seed", required_argument, NULL, 's'},
-                                            {"count", required_argument, NULL, 'n'},
-                                            {"seconds", required_argument, NULL, 't'},
-                                            {"jobs", required_argument, NULL, 'j'},
-                                            {"only", required_argument, NULL, 'x'},
-                                            {"blind", required_argument, NULL, 'b'},
-                                            {"verbose", no_argument, NULL, 'v'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"store", required_argument, NULL, 'D'}, {"older", required_argument, NULL, 'o'},
+        {"class", required_argument, NULL, 'c'}, {"seed", required_argument, NULL, 's'},
+        {"count", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 't'},
+        {"jobs", required_argument, NULL, 'j'},  {"only", required_argument, NULL, 'x'},
+        {"blind", required_argument, NULL, 'b'}, {"whole", required_argument, NULL, 'w'},
+        {"verbose", no_argument, NULL, 'v'},     {NULL, 0, NULL, 0}};
     int option = 0;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -251,18 +265,20 @@ static void parse(struct asked *asked, int argc, char **argv)
                 errx(EXIT_USAGE, "--blind %s: no such check", optarg);
             }
             break;
+        case 'w': asked->whole_every = strtoull(optarg, NULL, 0); break;
         case 'v': asked->is_verbose = true; break;
         default: exit(EXIT_USAGE);
         }
     }
-    if (asked->store == NULL || asked->jobs == 0 || asked->jobs > JOBS_MAX || optind != argc) {
-        errx(EXIT_USAGE, "--store DIR is needed, --jobs is 1 to %d", JOBS_MAX);
+    if (asked->store == NULL || asked->whole_every == 0 || asked->jobs == 0 ||
+        asked->jobs > JOBS_MAX || optind != argc) {
+        errx(EXIT_USAGE, "--store DIR is needed, --jobs is 1 to %d, --whole 1 or more", JOBS_MAX);
     }
 }
 
 int main(int argc, char **argv)
 {
-    static struct asked asked = {.seed = 1, .jobs = 2};
+    static struct asked asked = {.seed = 1, .jobs = 2, .whole_every = 1};
     char path[IMAGE_PATH_BYTES];
     char history[IMAGE_PATH_BYTES];
     struct tally *tally = NULL;
@@ -281,6 +297,9 @@ int main(int argc, char **argv)
         err(2, "%s", history);
     }
     unlink(history);
+    if (asked.whole_every > 1) {
+        reach_learn(&asked.reach, &asked.base.store, &asked.history, path);
+    }
     printf("seed %" PRIu64 ", %" PRIu64 " events, %u keys and records\n", asked.seed,
            asked.history.event_count, asked.history.entry_count);
     print_heading();
@@ -289,5 +308,6 @@ int main(int argc, char **argv)
             is_good = run_class(&asked, &damage_classes[i], tally) && is_good;
         }
     }
+    printf("everything was read in %" PRIu64 " trials\n", atomic_load(&tally->whole));
     return is_good ? 0 : 1;
 }

@@ -11,7 +11,7 @@
 #include "tests/support/prng.h"
 
 enum {
-    DAMAGE_CHANGES_MAX = 2,
+    DAMAGE_CHANGES_MAX = 32, /* of one class 2; of several damages together more */
     DAMAGE_WHAT_BYTES = 320,
     DAMAGE_OLDER_MAX = 8
 };

@@ -10,13 +10,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/reader.h"
 #include "broker/store.h"
 
 struct history_entry {
     enum store_family family;
     uint32_t key_at; /* in 'keys' */
     uint32_t key_bytes;
-    uint64_t digest; /* of the value */
+    uint64_t digest;      /* of the value */
+    uint64_t event_count; /* of the stream whose head it is; else 0 */
 };
 
 struct history {
@@ -32,8 +34,12 @@ struct history {
 };
 
 enum {
-    COMPARISON_WHAT_BYTES = 512
+    COMPARISON_WHAT_BYTES = 512,
+    HISTORY_FAMILY_COUNT = 7
 };
+
+/* What is compared entry by entry. */
+extern const enum store_family history_families[HISTORY_FAMILY_COUNT];
 
 /* How a store differs from a history. */
 struct comparison {
@@ -51,12 +57,43 @@ bool history_load(struct history *history, const char *path);
 /* Reads a sound store. False: it is not; 'why' tells. */
 bool history_record(struct history *history, struct store *store, const char **ret_why);
 
+uint64_t history_digest_of_event(const struct reader_event *event);
+uint64_t history_digest_of_value(struct store_slice value);
+
+/* The stream whose head the entry is; empty: it is another key. */
+struct es_text history_stream_of(const struct history *history, const struct history_entry *entry);
+
+/* ---- Comparing ------------------------------------------------------------- */
+
+/*
+ * What is read is divided into units, numbered from 0: some positions, some sequences of a
+ * stream, some keys, a family in key order. What a unit finds does not depend on the others.
+ */
+uint32_t history_unit_count(const struct history *history);
+
+/* The unit that reads a position of all, or a sequence of a stream. False: no such stream. */
+uint32_t history_unit_of_position(uint64_t position);
+bool history_unit_of_sequence(const struct history *history, struct es_text stream,
+                              uint64_t sequence, uint32_t *ret_unit);
+
+/* From this unit on it is keys and families. */
+uint32_t history_first_key_unit(const struct history *history);
+
+struct history_observer {
+    void *context;
+    /* False: the unit is left out. NULL: none is. */
+    bool (*wants)(void *context, uint32_t unit);
+    /* NULL: nobody asks. */
+    void (*ended)(void *context, uint32_t unit, const struct comparison *found);
+    bool is_cold; /* nothing is kept from one unit to the next */
+};
+
 /*
  * Reads a store in all the ways a broker does: by position, by stream, key by key,
- * and in key order; 'ret_comparison' tells how it differs from 'history'.
+ * and in key order; 'ret_comparison' tells how it differs from 'history'. 'observer' may be NULL.
  */
 void history_compare(const struct history *history, struct store *store,
-                     struct comparison *ret_comparison);
+                     const struct history_observer *observer, struct comparison *ret_comparison);
 
 /* What verify finds in it. */
 uint64_t history_verify(const struct history *history, struct store *store);

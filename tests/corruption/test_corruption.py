@@ -6,9 +6,10 @@ cut, one of 100,000 for random bits and pages.
 
   test_corruption.py [--seed S] [--seconds N] [--count N] [--class NAME] [--full] [--negative]
 
-Without more a sample of each class on the small store, --seconds: as many as fit. --full: the whole table, both
-stores (hours), or as much of it as fits. --negative: checks are taken out of the broker, or
-damage out of the trial, and that must be caught."""
+Without more a sample of each class on the small store, --seconds: as many as fit. --full: the whole
+table, both stores (hours), or as much of it as fits; --store: of one of them alone. One trial of --whole
+reads everything, the others what the damage can touch. --negative: checks are taken out of the broker,
+or eyes out of the trial, and that must be caught."""
 import argparse
 import base64
 import json
@@ -35,7 +36,9 @@ SMALL_CLASSES = ("manifest-bits", "current-bits", "anchor-bits", "segment-header
                  "swapped-files", "older-files", "older-directories")
 LARGE_CLASSES = ("random-bits", "zeroed-pages", "swapped-pages", "deleted-files", "swapped-files",
                  "older-files", "older-directories")
-BLIND = (("anchor", "log-cuts"), ("replay", "zeroed-pages"), ("iterators", "zeroed-pages"))
+BLIND = (("anchor", "log-cuts", 1), ("replay", "zeroed-pages", 1), ("iterators", "zeroed-pages", 1),
+         ("anchor", "log-cuts", 1000), ("replay", "zeroed-pages", 1000),
+         ("iterators", "zeroed-pages", 1000), ("reads", "zeroed-pages", 2))
 GOOD = ("refused", "read error", "verify", "harmless", "receipt")
 DEFAULT_COUNT = 24
 
@@ -117,7 +120,7 @@ def make_store(root, name, what, seed):
 
 def run_classes(store, older, classes, arguments, seconds=None, extra=()):
     command = [CORRUPTION, "--store", str(store), "--seed", str(arguments.seed), "--jobs",
-               str(arguments.jobs), *extra]
+               str(arguments.jobs), "--whole", str(arguments.whole), *extra]
     for directory in older:
         command += ["--older", str(directory)]
     for name in classes:
@@ -258,32 +261,47 @@ def sample(root, arguments):
     return good, bad
 
 
-def full(root, arguments):
-    each = None
-    if arguments.seconds is not None:
-        each = arguments.seconds / (len(SMALL_CLASSES) + len(LARGE_CLASSES) + 2)
+def full_small(root, arguments, each):
     count = ["--count", str(arguments.count)] if arguments.count else []
     store, older = make_store(root, "small", SMALL, arguments.seed)
     print(f"\n{SMALL['events']} events:")
     good, bad = run_classes(store, older, arguments.classes or SMALL_CLASSES, arguments, each, count)
     more, worse = real_broker(root, store, SMALL["segment"], 200, arguments.seed)
-    good, bad = good + more, bad + worse
+    return good + more, bad + worse
+
+
+def full_large(root, arguments, each):
     store, older = make_store(root, "large", LARGE, arguments.seed)
     print(f"\n{LARGE['events']} events:")
-    for name in arguments.classes or LARGE_CLASSES:
-        number = arguments.count or (10000 if name == "random-bits" else 1000)
-        more, worse = run_classes(store, older, [name], arguments, each, ["--count", str(number)])
+    good, bad = present_receipt(root, "large", older)
+    rare = [name for name in arguments.classes or LARGE_CLASSES if name != "random-bits"]
+    for classes, number in ((["random-bits"], 10000), (rare, 1000)):
+        if not arguments.classes or set(classes) <= set(arguments.classes):
+            count = ["--count", str(arguments.count or number)]
+            more, worse = run_classes(store, older, classes, arguments, each, count)
+            good, bad = good + more, bad + worse
+    return good, bad
+
+
+def full(root, arguments):
+    parts = [part for name, part in (("small", full_small), ("large", full_large))
+             if arguments.store in (None, name)]
+    classes = {"small": len(SMALL_CLASSES) + 2, "large": len(LARGE_CLASSES)}
+    classes = len(arguments.classes) or classes.get(arguments.store, sum(classes.values()))
+    each = None if arguments.seconds is None else arguments.seconds / classes
+    good = bad = 0
+    for part in parts:
+        more, worse = part(root, arguments, each)
         good, bad = good + more, bad + worse
-    more, worse = present_receipt(root, "large", older)
-    return good + more, bad + worse
+    return good, bad
 
 
 def negative(root, arguments):
     """With a check taken out, what it finds is found by nobody, and the trials must say so."""
     store, older = make_store(root, "small", SMALL, arguments.seed)
     caught = missed = 0
-    for blind, name in BLIND:
-        print(f"without the check '{blind}':")
+    for blind, name, arguments.whole in BLIND:
+        print(f"without the check '{blind}', everything read in one trial of {arguments.whole}:")
         bad = run_classes(store, older, [name], arguments, 60, ["--count", "60", "--blind", blind])[1]
         print(f"-> {'caught by ' + str(bad) + ' of 60 trials' if bad else 'NOT caught'}")
         caught += 1 if bad else 0
@@ -299,6 +317,8 @@ def main():
     parser.add_argument("--count", type=int, default=None)
     parser.add_argument("--class", dest="classes", action="append", default=[])
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--whole", type=int, default=50)
+    parser.add_argument("--store", choices=("small", "large"))
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--negative", action="store_true")
     arguments = parser.parse_args()

@@ -38,49 +38,109 @@ static enum es_status start(const char *path, struct counters *counters, struct 
     return startup_open(&options, counters, startup, why);
 }
 
-static enum trial_outcome judge(const struct damage *damage, const struct history *history,
-                                const struct startup *startup, const struct comparison *comparison)
+static enum trial_outcome judge(const struct comparison *comparison)
 {
-    /* Its heads and keys are of that time too: that it is an older time is what a receipt tells. */
-    if (damage->is_older_directory && startup->end.position < history->event_count) {
-        return TRIAL_RECEIPT;
-    }
-    if (comparison->wrong > 0) {
-        return TRIAL_WRONG;
-    }
-    if (comparison->missing > 0) {
-        return TRIAL_SILENT;
-    }
-    if (comparison->mute > 0) {
-        return TRIAL_MUTE;
-    }
-    if (comparison->errors > 0) {
-        return TRIAL_READ_ERROR;
-    }
-    return history_verify(history, startup->store) > 0 ? TRIAL_VERIFY : TRIAL_HARMLESS;
+    return comparison->wrong > 0     ? TRIAL_WRONG
+           : comparison->missing > 0 ? TRIAL_SILENT
+           : comparison->mute > 0    ? TRIAL_MUTE
+           : comparison->errors > 0  ? TRIAL_READ_ERROR
+                                     : TRIAL_HARMLESS;
 }
 
-/* In the child: what it finds is in '*result' when it ends. */
-static void try(const struct damage *damage, const struct history *history, const char *path,
-                struct trial_result *result)
+/* ---- Reading ------------------------------------------------------------------- */
+
+struct trying {
+    const struct trial_reading *reading;
+    struct comparison found[TRIAL_OWNERS_MAX];
+    struct comparison outside; /* in units of nobody's */
+};
+
+static bool wants(void *context, uint32_t unit)
+{
+    const struct trying *trying = context;
+    const struct trial_reading *reading = trying->reading;
+
+    return reading->is_whole || reading->owners == NULL ||
+           reading->owners[unit] != TRIAL_OWNER_NOBODY;
+}
+
+static void ended(void *context, uint32_t unit, const struct comparison *found)
+{
+    struct trying *trying = context;
+    const uint8_t *owners = trying->reading->owners;
+    struct comparison *sum = owners == NULL ? &trying->found[0]
+                             : owners[unit] == TRIAL_OWNER_NOBODY
+                                 ? &trying->outside
+                                 : &trying->found[owners[unit] - 1];
+
+    sum->errors += found->errors;
+    sum->missing += found->missing;
+    sum->wrong += found->wrong;
+    sum->mute += found->mute;
+    if (sum->what[0] == '\0') {
+        memcpy(sum->what, found->what, sizeof sum->what);
+    }
+}
+
+static void tell(const struct comparison *found, struct trial_result *result)
+{
+    result->outcome = judge(found);
+    result->errors = found->errors;
+    snprintf(result->text, sizeof result->text, "%s", found->what);
+}
+
+static void read_and_judge(const struct trial_reading *reading, struct startup *startup,
+                           struct trial_result *results)
+{
+    static struct trying trying;
+    const struct history_observer observer = {.context = &trying, .wants = wants, .ended = ended};
+    struct comparison total;
+
+    trying.reading = reading;
+    history_compare(reading->history, startup->store, &observer, &total);
+    for (uint32_t i = 0; i < reading->owner_count; i++) {
+        tell(&trying.found[i], &results[i]);
+    }
+    if (judge(&trying.outside) != TRIAL_HARMLESS) {
+        results[0].outcome = TRIAL_WRONG;
+        snprintf(results[0].text, sizeof results[0].text, "found out of reach: %s (%s)",
+                 trial_outcome_names[judge(&trying.outside)], trying.outside.what);
+    } else if (reading->is_whole && results[0].outcome == TRIAL_HARMLESS &&
+               history_verify(reading->history, startup->store) > 0) {
+        results[0].outcome = TRIAL_VERIFY;
+    }
+}
+
+/* In the child: what it finds is in the results when it ends. */
+static void try(const struct damage *damage, const struct trial_reading *reading, const char *path,
+                struct trial_result *results)
 {
     static struct counters counters;
     static struct startup startup;
-    static struct comparison comparison;
     static char why[DATA_WHY_BYTES];
+    enum es_status status = start(path, &counters, &startup, why);
 
-    result->status = start(path, &counters, &startup, why);
-    if (result->status != ES_OK) {
-        snprintf(result->text, sizeof result->text, "%.*s", (int)sizeof result->text - 1, why);
-        result->outcome = why[0] == '\0' ? TRIAL_MUTE : TRIAL_REFUSED;
+    results[0].status = status;
+    if (status != ES_OK) {
+        snprintf(results[0].text, sizeof results[0].text, "%.*s", (int)sizeof results[0].text - 1,
+                 why);
+        results[0].outcome = why[0] == '\0' ? TRIAL_MUTE : TRIAL_REFUSED;
+    } else if (damage->is_older_directory && startup.end.position < reading->history->event_count) {
+        /* Its heads and keys are of that time too: that it is older is what a receipt tells. */
+        results[0].outcome = TRIAL_RECEIPT;
+    } else {
+        read_and_judge(reading, &startup, results);
+        if (reading->is_whole) {
+            startup_close(&startup);
+        }
         return;
     }
-    history_compare(history, startup.store, &comparison);
-    result->outcome = judge(damage, history, &startup, &comparison);
-    result->errors = comparison.errors;
-    snprintf(result->text, sizeof result->text, "%s", comparison.what);
-    startup_close(&startup);
+    for (uint32_t i = 1; i < reading->owner_count; i++) {
+        results[i] = results[0];
+    }
 }
+
+/* ---- The process --------------------------------------------------------------- */
 
 /* What RocksDB and assertions say as they end the process goes into the result. */
 static void redirect(int pipe_end)
@@ -102,43 +162,45 @@ static void read_said(int pipe_end, struct trial_result *result)
     }
 }
 
-static void run_child(const struct damage *damage, const struct history *history, const char *path,
-                      struct trial_result *shared)
+static void run_child(const struct damage *damage, const struct trial_reading *reading,
+                      const char *path, struct trial_result *shared)
 {
     int ends[2];
     int status = 0;
     pid_t child = -1;
 
-    memset(shared, 0, sizeof *shared);
-    shared->outcome = TRIAL_CRASHED;
+    memset(shared, 0, TRIAL_OWNERS_MAX * sizeof *shared);
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
         err(2, "pipe");
     }
     child = fork();
     if (child == 0) {
         redirect(ends[1]);
-        try(damage, history, path, shared);
+        try(damage, reading, path, shared);
         _exit(0);
     }
     if (child < 0 || waitpid(child, &status, 0) != child) {
         err(2, "fork");
     }
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        shared->outcome =
+        shared[0].outcome =
             WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? TRIAL_HUNG : TRIAL_CRASHED;
-        read_said(ends[0], shared);
+        read_said(ends[0], &shared[0]);
+        for (uint32_t i = 1; i < reading->owner_count; i++) {
+            shared[i] = shared[0];
+        }
     }
     close(ends[0]);
     close(ends[1]);
 }
 
-static struct trial_result *shared_result(void)
+static struct trial_result *shared_results(void)
 {
     static struct trial_result *shared;
 
     if (shared == NULL) {
-        shared =
-            mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        shared = mmap(NULL, TRIAL_OWNERS_MAX * sizeof *shared, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (shared == MAP_FAILED) {
             err(2, "mmap");
         }
@@ -146,11 +208,25 @@ static struct trial_result *shared_result(void)
     return shared;
 }
 
-void trial_run(const struct damage *damage, const struct history *history, const char *path,
-               struct trial_result *ret_result)
+static void check_unchanged(const struct damage *damage, const char *path,
+                            struct trial_result *result)
 {
-    struct trial_result *shared = shared_result();
     char name[IMAGE_NAME_BYTES];
+    char why[TRIAL_TEXT_BYTES / 2];
+
+    if (directory_image_is_unchanged(damage->image, path, damage->changes, damage->change_count,
+                                     name)) {
+        return;
+    }
+    snprintf(why, sizeof why, "%.*s", (int)sizeof why - 1, result->text);
+    snprintf(result->text, sizeof result->text, "%s is not as it was; %s", name, why);
+    result->outcome = TRIAL_CHANGED;
+}
+
+void trial_run(const struct damage *damage, const struct trial_reading *reading, const char *path,
+               struct trial_result ret_results[TRIAL_OWNERS_MAX])
+{
+    struct trial_result *shared = shared_results();
 
     directory_image_copy(damage->image, path);
     for (size_t i = 0; i < damage->change_count; i++) {
@@ -162,18 +238,12 @@ void trial_run(const struct damage *damage, const struct history *history, const
             directory_image_replace(path, file->name, file->bytes, file->size);
         }
     }
-    run_child(damage, history, path, shared);
-    if (shared->outcome == TRIAL_REFUSED &&
-        !directory_image_is_unchanged(damage->image, path, damage->changes, damage->change_count,
-                                      name)) {
-        char why[TRIAL_TEXT_BYTES / 2];
-
-        snprintf(why, sizeof why, "%.*s", (int)sizeof why - 1, shared->text);
-        snprintf(shared->text, sizeof shared->text, "%s is not as it was; %s", name, why);
-        shared->outcome = TRIAL_CHANGED;
+    run_child(damage, reading, path, shared);
+    if (shared[0].outcome == TRIAL_REFUSED) {
+        check_unchanged(damage, path, &shared[0]);
     }
     directory_image_remove(path);
-    *ret_result = *shared;
+    memcpy(ret_results, shared, TRIAL_OWNERS_MAX * sizeof *shared);
 }
 
 void trial_record(const struct directory_image *image, const char *path, const char *history_path)

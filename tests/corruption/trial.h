@@ -7,8 +7,7 @@
 #ifndef TESTS_CORRUPTION_TRIAL_H
 #define TESTS_CORRUPTION_TRIAL_H
 
-#include "tests/corruption/damage.h"
-#include "tests/corruption/history.h"
+#include "tests/corruption/reach.h"
 
 enum trial_outcome {
     TRIAL_REFUSED,    /* with a sentence, and no byte changed */
@@ -28,7 +27,9 @@ enum trial_outcome {
 extern const char *const trial_outcome_names[TRIAL_OUTCOME_COUNT];
 
 enum {
-    TRIAL_TEXT_BYTES = 1024
+    TRIAL_TEXT_BYTES = 1024,
+    TRIAL_OWNERS_MAX = 16,
+    TRIAL_OWNER_NOBODY = 0
 };
 
 struct trial_result {
@@ -41,9 +42,25 @@ struct trial_result {
 /* True: nothing is lost in silence. */
 bool trial_is_good(enum trial_outcome outcome);
 
-/* Makes the damage at 'path', where nothing is, tries it, and removes it. */
-void trial_run(const struct damage *damage, const struct history *history, const char *path,
-               struct trial_result *ret_result);
+/*
+ * How much is read after a start. 'owners' has a byte for each unit of the history: the number,
+ * from 1 on, of the damage that touches it, and TRIAL_OWNER_NOBODY where none does; NULL: not
+ * known. Unless 'is_whole' only what somebody owns is read. With it everything is, verify is
+ * asked too, and a finding in a unit of nobody's is a bad trial: the reach was wrong.
+ */
+struct trial_reading {
+    const struct history *history;
+    const uint8_t *owners;
+    uint32_t owner_count; /* 1 if 'owners' is NULL */
+    bool is_whole;
+};
+
+/*
+ * Makes the damage at 'path', where nothing is, tries it, and removes it. A result for each
+ * owner; a start that is refused, or a process that ends, is the result of all.
+ */
+void trial_run(const struct damage *damage, const struct trial_reading *reading, const char *path,
+               struct trial_result ret_results[TRIAL_OWNERS_MAX]);
 
 /* Records the history of an undamaged copy. Ends the program if it is not sound. */
 void trial_record(const struct directory_image *image, const char *path, const char *history_path);
