@@ -37,7 +37,7 @@ struct stretch {
 };
 
 enum {
-    STRETCHES_MAX = 4096
+    STRETCHES_MAX = 65536
 };
 
 struct stretches {
@@ -148,6 +148,25 @@ static void at_other_ends(const struct image_file *file, struct stretches *stret
         uint64_t from = file->size > TAIL_BYTES ? file->size - TAIL_BYTES : 0;
 
         add(stretches, file, from, file->size - from);
+    }
+}
+
+/* One byte for each place where something begins: a record of the log, else a page. */
+static void at_boundaries(const struct image_file *file, struct stretches *stretches)
+{
+    static struct stretches records;
+
+    records.count = 0;
+    records.bytes = 0;
+    if (begins(file->name, "log/")) {
+        (void)visit_records(file, &records);
+        for (uint32_t i = 0; i < records.count; i++) {
+            add(stretches, file, records.all[i].from, 1);
+        }
+    } else {
+        for (uint64_t at = 0; at < file->size; at += PAGE_BYTES) {
+            add(stretches, file, at, 1);
+        }
     }
 }
 
@@ -265,21 +284,30 @@ static void make_log_cut(const struct damage_base *base, uint64_t index, struct 
              index % 2 == 0 ? "cut" : "zeros", offset, file->size);
 }
 
-static uint64_t count_file_cut(const struct damage_base *base)
-{
-    return stretches_of(base, at_other_ends)->bytes;
-}
-
-static void make_file_cut(const struct damage_base *base, uint64_t index, struct prng *random,
-                          struct damage *ret_damage)
+static void make_cut(const struct damage_base *base, stretch_fn where, uint64_t index,
+                     struct damage *damage)
 {
     uint64_t offset = 0;
-    const struct image_file *file = place(stretches_of(base, at_other_ends), index, &offset);
+    const struct image_file *file = place(stretches_of(base, where), index, &offset);
 
-    (void)random;
-    change(ret_damage, file)->size = offset;
-    describe(ret_damage, "%s: cut at byte %" PRIu64 " of %" PRIu64, file->name, offset, file->size);
+    change(damage, file)->size = offset;
+    describe(damage, "%s: cut at byte %" PRIu64 " of %" PRIu64, file->name, offset, file->size);
 }
+
+#define CUT_CLASS(name, where)                                                                   \
+    static uint64_t count_##name(const struct damage_base *base)                                 \
+    {                                                                                            \
+        return stretches_of(base, where)->bytes;                                                 \
+    }                                                                                            \
+    static void make_##name(const struct damage_base *base, uint64_t index, struct prng *random, \
+                            struct damage *ret_damage)                                           \
+    {                                                                                            \
+        (void)random;                                                                            \
+        make_cut(base, where, index, ret_damage);                                                \
+    }
+
+CUT_CLASS(file_cut, at_other_ends)
+CUT_CLASS(boundary_cut, at_boundaries)
 
 /* A random page of a random file. */
 static const struct image_file *random_page(const struct damage_base *base, struct prng *random,
@@ -450,6 +478,8 @@ const struct damage_class damage_classes[] = {
     {"log-cuts", "the log's tail cut, or zeroed, at every byte", count_log_cut, make_log_cut},
     {"file-cuts", "every other file cut at every byte of its last 64 KiB", count_file_cut,
      make_file_cut},
+    {"boundary-cuts", "each file cut at each page, those of the log at each record",
+     count_boundary_cut, make_boundary_cut},
     {"random-bits", "random bits over all files", NULL, make_random_bit},
     {"zeroed-pages", "pages zeroed", NULL, make_zeroed_page},
     {"swapped-pages", "pages swapped", NULL, make_swapped_pages},

@@ -208,19 +208,32 @@ static bool has_strangers(const struct directory_image *image, const char *path,
                           const struct image_file *changes, size_t change_count,
                           char ret_name[IMAGE_NAME_BYTES])
 {
-    static struct directory_image found;
     bool is_strange = false;
 
-    directory_image_load(&found, path);
-    for (uint32_t i = 0; i < found.file_count; i++) {
-        const char *name = found.files[i].name;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const struct dirent *entry = NULL;
+        char directory[IMAGE_PATH_BYTES];
+        DIR *listing = NULL;
 
-        if (directory_image_find(image, name) == NULL &&
-            change_of(changes, change_count, name) == NULL) {
-            snprintf(ret_name, IMAGE_NAME_BYTES, "%s", name);
-            is_strange = true;
+        join(directory, path, parts[i]);
+        listing = opendir(directory);
+        while (listing != NULL && (entry = readdir(listing)) != NULL) {
+            char name[IMAGE_PATH_BYTES];
+
+            if (entry->d_type != DT_REG || strcmp(entry->d_name, "lock") == 0) {
+                continue;
+            }
+            snprintf(name, sizeof name, "%s%s%s", parts[i], parts[i][0] == '\0' ? "" : "/",
+                     entry->d_name);
+            if (directory_image_find(image, name) == NULL &&
+                change_of(changes, change_count, name) == NULL) {
+                snprintf(ret_name, IMAGE_NAME_BYTES, "%.*s", IMAGE_NAME_BYTES - 1, name);
+                is_strange = true;
+            }
         }
-        free(found.files[i].bytes);
+        if (listing != NULL) {
+            closedir(listing);
+        }
     }
     return is_strange;
 }

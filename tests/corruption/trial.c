@@ -14,7 +14,7 @@
 #include "broker/startup.h"
 
 enum {
-    PATIENCE_S = 60
+    PATIENCE_S = 600 /* what takes so long on a busy machine, too, is stuck */
 };
 
 const char *const trial_outcome_names[TRIAL_OUTCOME_COUNT] = {
