@@ -7,21 +7,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "broker/first_result.h"
-#include "shm/codec/envelope.h"
 #include "shm/codec/store_key.h"
-#include "shm/codec/store_value.h"
-#include "tests/support/commit_parts.h"
 #include "tests/support/commit_steps.h"
-
-#define ORDERS "prod:main:L0:orders:M1"
-#define NAME "importer"
-#define LATER_NS (INT64_C(1) << 40)
+#include "tests/support/parts_names.h"
 
 /* ---- a broker and its producers ------------------------------------------ */
 
@@ -41,84 +33,11 @@ static int teardown(void **state)
     return 0;
 }
 
-static uint64_t claim(struct commit_parts *parts, struct parts_producer *producer, bool take_over)
-{
-    uint64_t last_number = 0;
-
-    assert_int_equal(parts_claim(parts, producer, NAME, take_over, &last_number), ES_OK);
-    return last_number;
-}
-
-static void publish(struct parts_producer *producer, uint64_t number, bool with_ticket)
-{
-    assert_int_equal(parts_publish(producer, ORDERS, PARTS_ANY, number, with_ticket), ES_OK);
-}
-
-/* Everything that waits anywhere, tickets or none. */
-static void settle(struct commit_parts *parts)
-{
-    for (int64_t i = 1; i <= 8; i++) {
-        assert_int_equal(commit_parts_round(parts, i * LATER_NS), ES_OK);
-    }
-}
-
-static struct es_lane_result send(struct commit_parts *parts, struct parts_producer *producer,
-                                  uint64_t number)
-{
-    publish(producer, number, true);
-    settle(parts);
-    return parts_collect(producer);
-}
-
 static void reopen(struct commit_parts *parts)
 {
     commit_parts_drop(parts);
     commit_watch_reset(COMMIT_NO_STEP);
     assert_int_equal(commit_parts_open(parts), ES_OK);
-}
-
-static struct es_producer_value stored_producer(struct commit_parts *parts)
-{
-    struct es_producer_value value = {.last_sequence = 0};
-    struct store_buffer bytes = {0};
-    struct es_key key;
-
-    es_key_producer(es_text_of(NAME), &key);
-    assert_int_equal(store_get(parts->startup.store, NULL, STORE_PRODUCERS,
-                               (struct store_slice){key.bytes, key.size}, &bytes),
-                     ES_OK);
-    assert_int_equal(es_producer_value_decode(bytes.bytes, bytes.size, &value), ES_OK);
-    store_buffer_deinit(&bytes);
-    return value;
-}
-
-/* The stream holds the numbers 1 to 'last', each once and in order, and each leads back. */
-static void assert_stored(struct commit_parts *parts, uint64_t last)
-{
-    struct store_buffer value = {0};
-    struct first_result first;
-    struct es_event_view view;
-    struct es_key key;
-
-    for (uint64_t number = 1; number <= last + 1; number++) {
-        enum es_status wanted = number <= last ? ES_OK : ES_NOT_FOUND;
-
-        es_key_event(es_text_of(ORDERS), number, &key);
-        assert_int_equal(store_get(parts->startup.store, NULL, STORE_EVENTS,
-                                   (struct store_slice){key.bytes, key.size}, &value),
-                         wanted);
-        assert_int_equal(
-            first_result_find(parts->startup.store, NULL, es_text_of(NAME), number, &first),
-            wanted);
-        if (wanted == ES_OK) {
-            assert_int_equal(es_envelope_decode(value.bytes, value.size, &view), ES_OK);
-            assert_int_equal(view.event.tick, number);
-            assert_int_equal(first.result.position, number);
-            assert_int_equal(first.result.stream_sequence, number);
-        }
-    }
-    store_buffer_deinit(&value);
-    assert_int_equal(stored_producer(parts).last_sequence, last);
 }
 
 /* ---- tests --------------------------------------------------------------- */
@@ -130,14 +49,14 @@ static void a_second_owner_is_refused_or_takes_over(void **state)
     struct parts_producer second;
     uint64_t last_number = 0;
 
-    assert_int_equal(claim(parts, &first, false), 0);
-    assert_int_equal(send(parts, &first, 1).status, ES_OK);
-    assert_int_equal(parts_claim(parts, &second, NAME, false, &last_number), ES_E_BUSY);
-    assert_int_equal(send(parts, &first, 2).status, ES_OK);
-    assert_int_equal(claim(parts, &second, true), 2);
-    assert_int_equal(send(parts, &first, 3).status, ES_FENCED);
-    assert_int_equal(send(parts, &second, 3).status, ES_OK);
-    assert_stored(parts, 3);
+    assert_int_equal(named_claim(parts, &first, false), 0);
+    assert_int_equal(named_send(parts, &first, 1).status, ES_OK);
+    assert_int_equal(parts_claim(parts, &second, NAMED_PRODUCER, false, &last_number), ES_E_BUSY);
+    assert_int_equal(named_send(parts, &first, 2).status, ES_OK);
+    assert_int_equal(named_claim(parts, &second, true), 2);
+    assert_int_equal(named_send(parts, &first, 3).status, ES_FENCED);
+    assert_int_equal(named_send(parts, &second, 3).status, ES_OK);
+    named_assert_stored(parts, 3);
     parts_detach(&first);
     parts_detach(&second);
 }
@@ -149,19 +68,19 @@ static void what_the_former_owner_published_is_committed_before_the_claim(void *
     struct parts_producer first;
     struct parts_producer second;
 
-    claim(parts, &first, false);
-    publish(&first, 1, true);
-    publish(&first, 2, true);
-    publish(&first, 3, false);
-    assert_int_equal(claim(parts, &second, true), 3);
-    assert_stored(parts, 3);
+    named_claim(parts, &first, false);
+    named_publish(&first, 1, true);
+    named_publish(&first, 2, true);
+    named_publish(&first, 3, false);
+    assert_int_equal(named_claim(parts, &second, true), 3);
+    named_assert_stored(parts, 3);
     for (uint64_t number = 1; number <= 3; number++) {
         assert_int_equal(parts_collect(&first).position, number);
     }
-    publish(&first, 4, false);
-    settle(parts);
+    named_publish(&first, 4, false);
+    named_settle(parts);
     assert_int_equal(parts_collect(&first).status, ES_FENCED);
-    assert_stored(parts, 3);
+    named_assert_stored(parts, 3);
     parts_detach(&first);
     parts_detach(&second);
 }
@@ -175,13 +94,13 @@ static void a_claim_waits_over_full_batches(void **state)
     struct parts_claim waiting;
     int rounds = 0;
 
-    claim(parts, &first, false);
+    named_claim(parts, &first, false);
     for (uint64_t number = 1; number <= 5; number++) {
-        publish(&first, number, number % 2 == 0);
+        named_publish(&first, number, number % 2 == 0);
     }
     parts->answers_max = 1;
-    parts_claim_begin(parts, &waiting, &second, NAME, true);
-    while (stored_producer(parts).owner_incarnation == first.attachment.incarnation) {
+    parts_claim_begin(parts, &waiting, &second, NAMED_PRODUCER, true);
+    while (named_stored(parts).owner_incarnation == first.attachment.incarnation) {
         assert_false(atomic_load(&waiting.is_over));
         assert_true(rounds < 100);
         assert_int_equal(commit_parts_round(parts, 0), ES_OK);
@@ -191,7 +110,7 @@ static void a_claim_waits_over_full_batches(void **state)
     assert_int_equal(parts_claim_end(&waiting), ES_OK);
     assert_int_equal(waiting.errand.last_number, 5);
     parts->answers_max = 0;
-    assert_stored(parts, 5);
+    named_assert_stored(parts, 5);
     parts_detach(&first);
     parts_detach(&second);
 }
@@ -203,14 +122,14 @@ static void the_lane_of_a_dead_or_closed_owner_is_emptied_and_free(void **state)
     struct parts_producer closed;
     struct parts_producer third;
 
-    claim(parts, &dead, false);
-    publish(&dead, 1, false);
+    named_claim(parts, &dead, false);
+    named_publish(&dead, 1, false);
     lanes_owner_gone(parts->lanes, dead.attachment.lane_index, dead.attachment.incarnation);
-    assert_int_equal(claim(parts, &closed, false), 1);
-    publish(&closed, 2, false);
+    assert_int_equal(named_claim(parts, &closed, false), 1);
+    named_publish(&closed, 2, false);
     es_lane_close(&closed.writer);
-    assert_int_equal(claim(parts, &third, false), 2);
-    assert_stored(parts, 2);
+    assert_int_equal(named_claim(parts, &third, false), 2);
+    named_assert_stored(parts, 2);
     parts_detach(&dead);
     parts_detach(&closed);
     parts_detach(&third);
@@ -229,13 +148,13 @@ static void die_in_a_takeover(struct commit_parts *parts, enum commit_step broke
     bool second_owns = false;
     uint64_t last = 4;
 
-    claim(parts, &first, false);
-    assert_int_equal(send(parts, &first, 1).status, ES_OK);
-    publish(&first, 2, true);
-    publish(&first, 3, false);
-    publish(&first, 4, false);
+    named_claim(parts, &first, false);
+    assert_int_equal(named_send(parts, &first, 1).status, ES_OK);
+    named_publish(&first, 2, true);
+    named_publish(&first, 3, false);
+    named_publish(&first, 4, false);
     parts->answers_max = answers_max;
-    parts_claim_begin(parts, &waiting, &second, NAME, true);
+    parts_claim_begin(parts, &waiting, &second, NAMED_PRODUCER, true);
     for (int i = 0; i < healthy_rounds; i++) {
         assert_int_equal(commit_parts_round(parts, 0), ES_OK);
     }
@@ -254,27 +173,27 @@ static void die_in_a_takeover(struct commit_parts *parts, enum commit_step broke
     parts->answers_max = 0;
     reopen(parts);
 
-    second_owns = stored_producer(parts).owner_incarnation != first.attachment.incarnation;
+    second_owns = named_stored(parts).owner_incarnation != first.attachment.incarnation;
     if (second_owns) {
-        assert_stored(parts, 4); /* all of it before the claim */
+        named_assert_stored(parts, 4); /* all of it before the claim */
     }
-    publish(&first, 5, true);
-    settle(parts);
+    named_publish(&first, 5, true);
+    named_settle(parts);
     last += second_owns ? 0 : 1;
-    assert_stored(parts, last);
-    assert_int_equal(claim(parts, &third, true), last);
-    assert_int_equal(send(parts, &third, last + 1).status, ES_OK);
-    assert_int_equal(send(parts, &third, 3).position, 3);
-    publish(&first, last + 2, true);
-    settle(parts);
-    assert_stored(parts, last + 1);
+    named_assert_stored(parts, last);
+    assert_int_equal(named_claim(parts, &third, true), last);
+    assert_int_equal(named_send(parts, &third, last + 1).status, ES_OK);
+    assert_int_equal(named_send(parts, &third, 3).position, 3);
+    named_publish(&first, last + 2, true);
+    named_settle(parts);
+    named_assert_stored(parts, last + 1);
     if (answers_max == 0) {
         reopen(parts);
-        assert_stored(parts, last + 1);
+        named_assert_stored(parts, last + 1);
     }
-    assert_int_equal(send(parts, &third, last + 2).status, ES_OK);
-    assert_int_equal(send(parts, &third, 1).position, 1);
-    assert_stored(parts, last + 2);
+    assert_int_equal(named_send(parts, &third, last + 2).status, ES_OK);
+    assert_int_equal(named_send(parts, &third, 1).position, 1);
+    named_assert_stored(parts, last + 2);
     parts_detach(&first);
     parts_detach(&third);
 }
@@ -306,14 +225,14 @@ static void a_named_lane_nobody_heard_of_does_not_keep_the_name_over_a_restart(v
     struct parts_producer silent;
     struct parts_producer other;
 
-    claim(parts, &silent, false);
+    named_claim(parts, &silent, false);
     atomic_store(&silent.writer.file->attached, 0);
     reopen(parts);
-    assert_int_equal(claim(parts, &other, false), 0);
-    assert_int_equal(send(parts, &other, 1).status, ES_OK);
+    assert_int_equal(named_claim(parts, &other, false), 0);
+    assert_int_equal(named_send(parts, &other, 1).status, ES_OK);
     reopen(parts);
-    assert_int_equal(send(parts, &other, 2).status, ES_OK);
-    assert_stored(parts, 2);
+    assert_int_equal(named_send(parts, &other, 2).status, ES_OK);
+    named_assert_stored(parts, 2);
     parts_detach(&silent);
     parts_detach(&other);
 }
@@ -325,17 +244,17 @@ static void a_named_lane_that_is_heard_of_too_late_is_not_read(void **state)
     struct commit_parts *parts = *state;
     struct parts_producer late;
 
-    claim(parts, &late, false);
+    named_claim(parts, &late, false);
     atomic_store(&late.writer.file->attached, 0);
     reopen(parts);
     atomic_store(&late.writer.file->attached, 1);
-    publish(&late, 1, true);
+    named_publish(&late, 1, true);
     assert_int_equal(commit_parts_round(parts, 1), ES_OK);
-    assert_stored(parts, 0);
+    named_assert_stored(parts, 0);
     parts_detach(&late);
-    assert_int_equal(claim(parts, &late, false), 0);
-    assert_int_equal(send(parts, &late, 1).status, ES_OK);
-    assert_stored(parts, 1);
+    assert_int_equal(named_claim(parts, &late, false), 0);
+    assert_int_equal(named_send(parts, &late, 1).status, ES_OK);
+    named_assert_stored(parts, 1);
     parts_detach(&late);
 }
 
@@ -346,16 +265,16 @@ static void after_the_machine_was_gone_the_name_is_free_and_its_numbers_are_kept
     struct parts_producer before;
     struct parts_producer after;
 
-    claim(parts, &before, false);
-    assert_int_equal(send(parts, &before, 1).status, ES_OK);
-    publish(&before, 2, true);
+    named_claim(parts, &before, false);
+    assert_int_equal(named_send(parts, &before, 1).status, ES_OK);
+    named_publish(&before, 2, true);
     commit_parts_drop(parts);
     assert_int_equal(unlinkat(parts->segments_fd, "control", 0), 0);
     reopen(parts);
-    assert_int_equal(claim(parts, &after, false), 1);
-    assert_int_equal(send(parts, &after, 1).position, 1);
-    assert_int_equal(send(parts, &after, 2).position, 2);
-    assert_stored(parts, 2);
+    assert_int_equal(named_claim(parts, &after, false), 1);
+    assert_int_equal(named_send(parts, &after, 1).position, 1);
+    assert_int_equal(named_send(parts, &after, 2).position, 2);
+    named_assert_stored(parts, 2);
     parts_detach(&before);
     parts_detach(&after);
 }
@@ -368,14 +287,14 @@ static void a_recovered_owner_keeps_the_name(void **state)
     struct parts_producer other;
     uint64_t last_number = 0;
 
-    claim(parts, &owner, false);
-    assert_int_equal(send(parts, &owner, 1).status, ES_OK);
-    publish(&owner, 2, false);
+    named_claim(parts, &owner, false);
+    assert_int_equal(named_send(parts, &owner, 1).status, ES_OK);
+    named_publish(&owner, 2, false);
     reopen(parts);
-    assert_int_equal(parts_claim(parts, &other, NAME, false, &last_number), ES_E_BUSY);
-    assert_int_equal(claim(parts, &other, true), 2);
-    assert_int_equal(send(parts, &other, 3).status, ES_OK);
-    assert_stored(parts, 3);
+    assert_int_equal(parts_claim(parts, &other, NAMED_PRODUCER, false, &last_number), ES_E_BUSY);
+    assert_int_equal(named_claim(parts, &other, true), 2);
+    assert_int_equal(named_send(parts, &other, 3).status, ES_OK);
+    named_assert_stored(parts, 3);
     parts_detach(&owner);
     parts_detach(&other);
 }
@@ -388,13 +307,13 @@ static void a_recovered_owner_that_never_wrote_keeps_the_name_too(void **state)
     struct parts_producer other;
     uint64_t last_number = 0;
 
-    claim(parts, &owner, false);
+    named_claim(parts, &owner, false);
     reopen(parts);
-    settle(parts);
+    named_settle(parts);
     lanes_tidy(parts->lanes);
-    assert_int_equal(parts_claim(parts, &other, NAME, false, &last_number), ES_E_BUSY);
-    assert_int_equal(send(parts, &owner, 1).status, ES_OK);
-    assert_stored(parts, 1);
+    assert_int_equal(parts_claim(parts, &other, NAMED_PRODUCER, false, &last_number), ES_E_BUSY);
+    assert_int_equal(named_send(parts, &owner, 1).status, ES_OK);
+    named_assert_stored(parts, 1);
     parts_detach(&owner);
 }
 
@@ -405,13 +324,13 @@ static void a_question_comes_after_all_that_was_published(void **state)
     struct parts_producer owner;
     struct parts_claim asking;
 
-    claim(parts, &owner, false);
-    publish(&owner, 1, false);
-    publish(&owner, 2, false);
+    named_claim(parts, &owner, false);
+    named_publish(&owner, 1, false);
+    named_publish(&owner, 2, false);
     parts->answers_max = 1;
-    parts_claim_begin(parts, &asking, NULL, NAME, false);
+    parts_claim_begin(parts, &asking, NULL, NAMED_PRODUCER, false);
     assert_int_equal(parts_claim_end(&asking), ES_OK);
-    assert_stored(parts, 2);
+    named_assert_stored(parts, 2);
     assert_int_equal(asking.errand.owner_incarnation, owner.attachment.incarnation);
     assert_int_equal(asking.errand.owner_pid, getpid());
     assert_true(asking.errand.owner_lives);
@@ -426,15 +345,15 @@ static void below_the_reserve_no_name_is_claimed_and_repeats_are_answered(void *
     struct parts_producer other;
     uint64_t last_number = 0;
 
-    claim(parts, &owner, false);
-    assert_int_equal(send(parts, &owner, 1).status, ES_OK);
+    named_claim(parts, &owner, false);
+    assert_int_equal(named_send(parts, &owner, 1).status, ES_OK);
     sequencer_set_no_space(parts->sequencer, true);
-    assert_int_equal(parts_claim(parts, &other, NAME, true, &last_number), ES_NO_SPACE);
-    assert_int_equal(send(parts, &owner, 1).status, ES_OK);
-    assert_int_equal(send(parts, &owner, 2).status, ES_NO_SPACE);
+    assert_int_equal(parts_claim(parts, &other, NAMED_PRODUCER, true, &last_number), ES_NO_SPACE);
+    assert_int_equal(named_send(parts, &owner, 1).status, ES_OK);
+    assert_int_equal(named_send(parts, &owner, 2).status, ES_NO_SPACE);
     sequencer_set_no_space(parts->sequencer, false);
-    assert_int_equal(claim(parts, &other, true), 1);
-    assert_stored(parts, 1);
+    assert_int_equal(named_claim(parts, &other, true), 1);
+    named_assert_stored(parts, 1);
     parts_detach(&owner);
     parts_detach(&other);
 }
@@ -460,8 +379,8 @@ static void a_damaged_name_is_an_answer_to_claims_and_questions(void **state)
     assert_int_equal(parts_claim(parts, &owner, "damaged", true, &last_number), ES_E_CORRUPT);
     parts_claim_begin(parts, &asking, NULL, "damaged", false);
     assert_int_equal(parts_claim_end(&asking), ES_E_CORRUPT);
-    claim(parts, &owner, false);
-    assert_int_equal(send(parts, &owner, 1).status, ES_OK);
+    named_claim(parts, &owner, false);
+    assert_int_equal(named_send(parts, &owner, 1).status, ES_OK);
     parts_detach(&owner);
 }
 
@@ -473,20 +392,20 @@ static void a_claim_that_the_end_overtakes_is_not_serving(void **state)
     struct parts_producer second;
     struct parts_claim waiting;
 
-    claim(parts, &first, false);
-    publish(&first, 1, true);
-    publish(&first, 2, true);
+    named_claim(parts, &first, false);
+    named_publish(&first, 1, true);
+    named_publish(&first, 2, true);
     parts->answers_max = 1;
-    parts_claim_begin(parts, &waiting, &second, NAME, true);
+    parts_claim_begin(parts, &waiting, &second, NAMED_PRODUCER, true);
     assert_int_equal(commit_parts_round(parts, 0), ES_OK);
     parts->batch->answer_count = 0;
     parts_claim_give_up(&waiting);
     assert_int_equal(waiting.status, ES_NOT_SERVING);
     parts->answers_max = 0;
     reopen(parts);
-    assert_int_equal(send(parts, &first, 3).position, 1); /* of the first, collected now */
-    assert_stored(parts, 3);
-    assert_int_equal(stored_producer(parts).owner_incarnation, first.attachment.incarnation);
+    assert_int_equal(named_send(parts, &first, 3).position, 1); /* of the first, collected now */
+    named_assert_stored(parts, 3);
+    assert_int_equal(named_stored(parts).owner_incarnation, first.attachment.incarnation);
     parts_detach(&first);
 }
 
