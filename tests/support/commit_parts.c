@@ -392,3 +392,18 @@ struct es_lane_result parts_collect(struct parts_producer *producer)
     assert_int_equal(es_lane_collect(&producer->writer, &result), ES_OK);
     return result;
 }
+
+int commit_parts_setup(void **state)
+{
+    static struct commit_parts parts;
+
+    commit_parts_make(&parts, 64);
+    *state = &parts;
+    return 0;
+}
+
+int commit_parts_teardown(void **state)
+{
+    commit_parts_remove(*state);
+    return 0;
+}

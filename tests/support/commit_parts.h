@@ -74,6 +74,10 @@ struct parts_claim {
 void commit_parts_make(struct commit_parts *parts, uint32_t slot_count);
 void commit_parts_remove(struct commit_parts *parts);
 
+/* Of cmocka: '*state' is such parts with a ring of 64 slots. */
+int commit_parts_setup(void **state);
+int commit_parts_teardown(void **state);
+
 /* What a kill leaves behind. */
 void commit_parts_drop(struct commit_parts *parts);
 

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -210,4 +211,21 @@ void log_fixture_commit_some(struct log_fixture *fixture, int count, size_t size
     for (int i = 0; i < count; i++) {
         log_fixture_commit(fixture, size);
     }
+}
+
+int log_fixture_set_up(void **state)
+{
+    struct log_fixture *f = calloc(1, sizeof *f);
+
+    log_fixture_init(f, sim_disk_new(3));
+    log_fixture_start(f);
+    *state = f;
+    return 0;
+}
+
+int log_fixture_tear_down(void **state)
+{
+    log_fixture_deinit(*state);
+    free(*state);
+    return 0;
 }

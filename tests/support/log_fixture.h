@@ -35,6 +35,10 @@ struct log_point fixture_point(uint64_t batch_number);
 void log_fixture_init(struct log_fixture *fixture, struct disk *disk);
 void log_fixture_deinit(struct log_fixture *fixture);
 
+/* Of cmocka: '*state' is a fixture on a simulated disk, ready to append. */
+int log_fixture_set_up(void **state);
+int log_fixture_tear_down(void **state);
+
 /* Closes the log without a word to the disk: the process is gone. */
 void log_fixture_die(struct log_fixture *fixture);
 

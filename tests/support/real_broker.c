@@ -70,6 +70,15 @@ void real_broker_end(struct real_broker *broker, int signal_number)
     }
 }
 
+void real_broker_pause(struct real_broker *broker)
+{
+    int status = 0;
+
+    require(kill(broker->pid, SIGSTOP) == 0, "it is gone already");
+    require(waitpid(broker->pid, &status, WUNTRACED) == broker->pid && WIFSTOPPED(status),
+            "it does not stop");
+}
+
 void real_broker_close(struct real_broker *broker)
 {
     real_broker_end(broker, SIGKILL);

@@ -24,6 +24,9 @@ void real_broker_start(struct real_broker *broker);
 /* Ends it with this signal, and waits for its end. */
 void real_broker_end(struct real_broker *broker, int signal_number);
 
+/* Stops it as it stands, until a SIGCONT; returns once every thread of it has stopped. */
+void real_broker_pause(struct real_broker *broker);
+
 /* Ends it if need be, and removes the directories. */
 void real_broker_close(struct real_broker *broker);
 

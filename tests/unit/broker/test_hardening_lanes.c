@@ -1,7 +1,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,21 +12,6 @@
 #include "tests/support/commit_parts.h"
 
 #define ORDERS "prod:main:L0:orders:M1"
-
-static int setup(void **state)
-{
-    static struct commit_parts parts;
-
-    commit_parts_make(&parts, 64);
-    *state = &parts;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    commit_parts_remove(*state);
-    return 0;
-}
 
 static enum es_status attach_as(struct commit_parts *parts, uint32_t uid,
                                 struct lanes_attachment *ret_attachment)
@@ -147,7 +131,8 @@ static void users_who_have_gone_leave_their_rings_to_others(void **state)
     assert_int_equal(attach_as(parts, 500, &attachment), ES_E_LIMIT);
 }
 
-#define LANES_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define LANES_TEST(name) \
+    cmocka_unit_test_setup_teardown(name, commit_parts_setup, commit_parts_teardown)
 
 /* A process of its user spoils the ring, or takes it away while others still have
  * lanes on it: who comes next is not locked out. */
@@ -190,7 +175,8 @@ int main(void)
         LANES_TEST(a_closed_lane_is_free_for_the_next_at_once),
         LANES_TEST(users_who_have_gone_leave_their_rings_to_others),
         cmocka_unit_test_setup_teardown(
-            a_ring_that_was_spoilt_or_taken_away_keeps_nobody_of_its_user_out, setup, teardown),
+            a_ring_that_was_spoilt_or_taken_away_keeps_nobody_of_its_user_out, commit_parts_setup,
+            commit_parts_teardown),
     };
 
     logger_set_level(LOGGER_ERROR);

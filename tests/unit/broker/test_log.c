@@ -16,23 +16,6 @@
 static const struct log_geometry geometry = {.segment_count = FIXTURE_SEGMENT_COUNT,
                                              .segment_bytes = FIXTURE_SEGMENT_BYTES};
 
-static int set_up(void **state)
-{
-    struct log_fixture *f = calloc(1, sizeof *f);
-
-    log_fixture_init(f, sim_disk_new(1));
-    log_fixture_start(f);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    log_fixture_deinit(*state);
-    free(*state);
-    return 0;
-}
-
 /* Dies and starts again, expecting that nothing is missing. */
 static void restart(struct log_fixture *f)
 {
@@ -412,7 +395,7 @@ static void a_creation_and_a_start_that_fail_anywhere_can_be_repeated(void **sta
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, log_fixture_set_up, log_fixture_tear_down)
 
 int main(void)
 {

@@ -6,30 +6,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "broker/log_format.h"
 #include "tests/support/log_fixture.h"
-
-static int set_up(void **state)
-{
-    struct log_fixture *f = calloc(1, sizeof *f);
-
-    log_fixture_init(f, sim_disk_new(3));
-    log_fixture_start(f);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    log_fixture_deinit(*state);
-    free(*state);
-    return 0;
-}
 
 static void append_unsynced(struct log_fixture *f, int count, size_t size)
 {
@@ -287,7 +269,7 @@ static void a_failed_read_is_an_error_and_not_an_end(void **state)
     assert_true(failed > 5);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, log_fixture_set_up, log_fixture_tear_down)
 
 int main(void)
 {

@@ -18,21 +18,6 @@
 #include "tests/support/commit_parts.h"
 #include "tests/support/parts_files.h"
 
-static int setup(void **state)
-{
-    static struct commit_parts parts;
-
-    commit_parts_make(&parts, 64);
-    *state = &parts;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    commit_parts_remove(*state);
-    return 0;
-}
-
 static void overwrite(const struct commit_parts *parts, const char *name, off_t offset,
                       const void *bytes, size_t size)
 {
@@ -405,7 +390,8 @@ static void a_log_that_ends_before_the_store_is_refused(void **state)
     parts_assert_refused(parts, ES_E_CORRUPT, "commit 5: the end of the log is missing");
 }
 
-#define STARTUP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define STARTUP_TEST(name) \
+    cmocka_unit_test_setup_teardown(name, commit_parts_setup, commit_parts_teardown)
 
 int main(void)
 {

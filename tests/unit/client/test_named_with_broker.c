@@ -12,28 +12,19 @@
 
 #include <dirent.h>
 #include <eventspine.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "shm/codec/reason.h"
-#include "tests/support/real_broker.h"
+#include "tests/support/real_client.h"
 
-#define PATIENCE_NS (60 * UINT64_C(1000000000))
+#define PATIENCE_NS REAL_CLIENT_PATIENCE_NS
 #define SHORT_NS 50000000
 #define STREAM "test:main:L0:orders:M1"
 #define NAME "billing"
 
-struct fixture {
-    struct real_broker broker;
-    struct es_connection *connection;
-    struct es_producer *producer;
-};
-
-static struct es_producer *open_named(struct fixture *f, bool take_over)
+static struct es_producer *open_named(struct real_client *f, bool take_over)
 {
     const struct es_producer_options options = {.name = NAME, .take_over = take_over};
     struct es_producer *producer = NULL;
@@ -44,27 +35,7 @@ static struct es_producer *open_named(struct fixture *f, bool take_over)
 
 static int open_all(void **state)
 {
-    struct es_connection_options options = {.timeout_ns = PATIENCE_NS};
-    struct fixture *f = calloc(1, sizeof *f);
-
-    assert_non_null(f);
-    real_broker_open(&f->broker);
-    options.run_dir = f->broker.run_dir;
-    assert_int_equal(es_connection_open(&options, &f->connection), ES_OK);
-    f->producer = open_named(f, false);
-    *state = f;
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    struct fixture *f = *state;
-
-    es_producer_close(f->producer);
-    es_connection_close(f->connection);
-    real_broker_close(&f->broker);
-    free(f);
-    return 0;
+    return real_client_open(state, NAME);
 }
 
 static struct es_event_input event_of(const uint64_t *number)
@@ -82,7 +53,7 @@ static enum es_status append(struct es_producer *producer, uint64_t number, uint
 }
 
 /* The stream holds the payloads 1 .. 'count', each once and in this order. */
-static void assert_stream(struct fixture *f, uint64_t count)
+static void assert_stream(struct real_client *f, uint64_t count)
 {
     struct es_reader *reader = NULL;
     struct es_event event;
@@ -115,7 +86,7 @@ static void remove_memory(const char *run_dir)
 
 static void a_killed_broker_costs_no_transaction_and_repeats_none(void **state)
 {
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     uint64_t sent = 0;
     uint64_t told = 0;
 
@@ -150,12 +121,12 @@ static void a_killed_broker_costs_no_transaction_and_repeats_none(void **state)
 
 static void an_unknown_one_said_again_gets_the_first_receipt(void **state)
 {
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     struct es_outcome outcome;
     struct es_producer_info info;
 
     assert_int_equal(append(f->producer, 1, PATIENCE_NS, NULL), ES_OK);
-    assert_int_equal(kill(f->broker.pid, SIGSTOP), 0);
+    real_broker_pause(&f->broker);
     assert_int_equal(append(f->producer, 2, SHORT_NS, &outcome), ES_E_UNKNOWN);
     assert_int_equal(append(f->producer, 3, SHORT_NS, NULL), ES_TIMEOUT);
     assert_int_equal(kill(f->broker.pid, SIGCONT), 0);
@@ -177,7 +148,7 @@ static void an_unknown_one_said_again_gets_the_first_receipt(void **state)
 /* The first has lost its lane, and with it knows nothing of the second. */
 static void who_has_lost_its_lane_and_its_name_is_fenced(void **state)
 {
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     struct es_producer *second = NULL;
     struct es_producer *third = NULL;
 
@@ -202,7 +173,7 @@ static void who_has_lost_its_lane_and_its_name_is_fenced(void **state)
 
 int main(void)
 {
-#define FIXED(test) cmocka_unit_test_setup_teardown(test, open_all, close_all)
+#define FIXED(test) cmocka_unit_test_setup_teardown(test, open_all, real_client_close)
     const struct CMUnitTest tests[] = {
         FIXED(a_killed_broker_costs_no_transaction_and_repeats_none),
         FIXED(an_unknown_one_said_again_gets_the_first_receipt),

@@ -13,46 +13,19 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "tests/support/real_broker.h"
+#include "tests/support/real_client.h"
 
-#define PATIENCE_NS (60 * UINT64_C(1000000000))
+#define PATIENCE_NS REAL_CLIENT_PATIENCE_NS
 #define STREAM "test:main:L0:orders:M1"
-
-struct fixture {
-    struct real_broker broker;
-    struct es_connection *connection;
-    struct es_producer *producer;
-};
 
 static int open_all(void **state)
 {
-    struct es_connection_options options = {.timeout_ns = PATIENCE_NS};
-    struct fixture *f = calloc(1, sizeof *f);
-
-    assert_non_null(f);
-    real_broker_open(&f->broker);
-    options.run_dir = f->broker.run_dir;
-    assert_int_equal(es_connection_open(&options, &f->connection), ES_OK);
-    assert_int_equal(es_producer_open(f->connection, NULL, &f->producer), ES_OK);
-    *state = f;
-    return 0;
+    return real_client_open(state, NULL);
 }
 
-static int close_all(void **state)
-{
-    struct fixture *f = *state;
-
-    es_producer_close(f->producer);
-    es_connection_close(f->connection);
-    real_broker_close(&f->broker);
-    free(f);
-    return 0;
-}
-
-static void append(struct fixture *f, const char *stream, const char *payload,
+static void append(struct real_client *f, const char *stream, const char *payload,
                    struct es_outcome *outcome)
 {
     const struct es_event_input event = {
@@ -65,7 +38,7 @@ static void append(struct fixture *f, const char *stream, const char *payload,
 
 static void a_receipt_says_what_the_store_says(void **state)
 {
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     struct es_outcome outcome;
     struct es_store_head store;
     struct es_head head;
@@ -91,7 +64,7 @@ static void a_receipt_says_what_the_store_says(void **state)
 /* What a program keeps to find out, later, whether a store is still the one it knew. */
 static void a_kept_receipt_is_proven_or_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     struct es_connection_options options = {.timeout_ns = PATIENCE_NS,
                                             .run_dir = f->broker.run_dir};
     struct es_connection *other = NULL;
@@ -130,7 +103,7 @@ static void a_kept_receipt_is_proven_or_refused(void **state)
 
 static void a_checkpoint_is_continued_or_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     struct es_consumer_options options = {.from_position = 2};
     struct es_consumer *consumer = NULL;
     struct es_store_head head;
@@ -162,7 +135,7 @@ static void an_expectation_that_does_not_hold_is_a_conflict_with_the_truth(void 
     const struct es_event_input event = {.type = "noted"};
     const struct es_expectation none = {.kind = ES_EXPECT_NONE};
     const struct es_expectation second = {.kind = ES_EXPECT_SEQUENCE, .sequence = 2};
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     struct es_outcome stored;
     struct es_outcome refused;
 
@@ -180,7 +153,7 @@ static void an_expectation_that_does_not_hold_is_a_conflict_with_the_truth(void 
 static void what_is_written_in_place_or_as_a_transaction_is_read_back(void **state)
 {
     const struct es_event_input event = {.type = "noted", .payload = "t", .payload_bytes = 1};
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     struct es_transaction *transaction = NULL;
     struct es_reader *reader = NULL;
     struct es_outcome outcome;
@@ -249,7 +222,7 @@ static bool list_key(void *context, const char *key, uint64_t revision, const vo
 static void listings_are_whole_over_many_pages_and_stop_when_told(void **state)
 {
     static char value[300];
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     struct listing streams = {0};
     struct listing some = {.stop_at = 7};
     struct listing keys = {0};
@@ -302,7 +275,7 @@ static bool count_snapshot(void *context, const struct es_snapshot *snapshot)
 
 static void snapshots_are_saved_found_listed_and_deleted(void **state)
 {
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     struct es_snapshot snapshot;
     uint64_t deleted = 0;
     uint32_t count = 0;
@@ -344,7 +317,7 @@ static bool look_for_durability(void *context, const char *name, uint64_t number
 
 static void the_status_has_names(void **state)
 {
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     bool is_found = false;
 
     assert_int_equal(es_broker_status(f->connection, look_for_durability, &is_found), ES_OK);
@@ -388,7 +361,7 @@ static void *follow(void *context)
 
 static void a_killed_broker_costs_neither_producer_nor_consumer_an_event(void **state)
 {
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     struct follower follower = {.run_dir = f->broker.run_dir};
     const struct es_event_input event = {.type = "noted", .payload = "x", .payload_bytes = 1};
     pthread_t thread;
@@ -433,7 +406,7 @@ static void a_killed_broker_costs_neither_producer_nor_consumer_an_event(void **
 static void after_a_clean_stop_an_append_is_told_and_after_a_start_it_goes_on(void **state)
 {
     const struct es_event_input event = {.type = "noted"};
-    struct fixture *f = *state;
+    struct real_client *f = *state;
     struct es_outcome outcome;
 
     append(f, STREAM, "one", NULL);
@@ -448,7 +421,7 @@ static void after_a_clean_stop_an_append_is_told_and_after_a_start_it_goes_on(vo
 
 int main(void)
 {
-#define FIXED(test) cmocka_unit_test_setup_teardown(test, open_all, close_all)
+#define FIXED(test) cmocka_unit_test_setup_teardown(test, open_all, real_client_close)
     const struct CMUnitTest tests[] = {
         FIXED(a_receipt_says_what_the_store_says),
         FIXED(a_kept_receipt_is_proven_or_refused),
