@@ -54,6 +54,22 @@ class Case(unittest.TestCase):
             self.assertRegex(self.stderr, r"(?m)^esctl: .+: .+$")
         return result.stdout.decode()
 
+    def begin_import(self, options, *lines):
+        """An import with these options that has stored these lines, and waits for more on its
+        standard input."""
+        process = subprocess.Popen([ESCTL, "--run", self.broker.run_dir, *options],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        for stream in (process.stderr, process.stdout, process.stdin):
+            self.addCleanup(stream.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        process.stdin.write(ndjson(*lines))
+        process.stdin.flush()
+        while self.one("head")["position"] < len(lines):
+            pass  # each turn is a question to the broker
+        return process
+
     def json(self, *arguments, **options):
         """The objects that --json prints, one a line."""
         lines = self.esctl("--json", *arguments, **options).splitlines()

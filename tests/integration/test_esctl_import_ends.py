@@ -2,27 +2,15 @@
 
 import json
 import signal
-import subprocess
 import unittest
 
-from lib_esctl import ESCTL, STREAM, Case, event_line, ndjson
+from lib_esctl import STREAM, Case, event_line, ndjson
 
 
 class ImportEnds(Case):
     def begin(self, *lines):
         """An import that has sent these lines, and waits for more on its standard input."""
-        process = subprocess.Popen(
-            [ESCTL, "--run", self.broker.run_dir, "--json", "--timeout", "2", "import", "-"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.addCleanup(process.stderr.close)
-        self.addCleanup(process.stdout.close)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        process.stdin.write(ndjson(*lines))
-        process.stdin.flush()
-        while self.one("head")["position"] < len(lines):
-            pass  # each turn is a question to the broker
-        return process
+        return self.begin_import(["--json", "--timeout", "2", "import", "-"], *lines)
 
     def end(self, process, code, more=b""):
         """The summary, after 'more' on its standard input, read or not."""

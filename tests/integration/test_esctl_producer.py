@@ -135,19 +135,7 @@ class Import(Case):
 class Owners(Case):
     def begin(self, *lines):
         """An import that owns the name, has stored these lines and waits for more."""
-        process = subprocess.Popen(
-            [ESCTL, "--run", self.broker.run_dir, "import", "-", "--producer", NAME],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.addCleanup(process.stderr.close)
-        self.addCleanup(process.stdout.close)
-        self.addCleanup(process.stdin.close)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        process.stdin.write(ndjson(*lines))
-        process.stdin.flush()
-        while self.one("head")["position"] < len(lines):
-            pass  # each turn is a question to the broker
-        return process
+        return self.begin_import(["import", "-", "--producer", NAME], *lines)
 
     def test_a_second_owner_is_refused_or_takes_over_and_fences_the_first(self):
         first = self.begin(*[event_line(payload=n) for n in range(5)])

@@ -1,7 +1,6 @@
 """verify online and offline, and status: sound stores are found sound, damage is named."""
 
 import glob
-import hashlib
 import os
 import shutil
 import signal
@@ -9,18 +8,9 @@ import tempfile
 import unittest
 
 from lib_esctl import STREAM, Case, event_line, ndjson, run
+from lib_recover import digests
 
 SUMMARY = r"\Achecked 501 events and \d+ commits in [0-9.]+ seconds, \d+ events/s: no damage\n\Z"
-
-
-def digests(directory):
-    """Every file below a directory and what it holds."""
-    found = {}
-    for place, _, names in os.walk(directory):
-        for name in names:
-            with open(os.path.join(place, name), "rb") as file:
-                found[os.path.join(place, name)] = hashlib.sha256(file.read()).hexdigest()
-    return found
 
 
 class Verify(Case):
