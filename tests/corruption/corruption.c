@@ -142,7 +142,7 @@ static void work(const struct asked *asked, const struct damage_class *class, un
                                   .told = note_result,
                                   .context = &telling};
     double until = now_s() + asked->seconds;
-    struct group group;
+    static struct group group;
 
     snprintf(config.path, sizeof config.path, "%.900s.trial-%u", asked->store, job);
     group_init(&group, &config);

@@ -1,7 +1,8 @@
 /*
  * Trials of one class, one after the other: alone, or several damages of tables in one start,
- * where no unit of the reading (history.h) is touched by two of them, so each has its own
- * result. A start of several that is refused is divided until it is known which of them it was.
+ * where no unit of the reading (history.h) that ends at an error is touched by two of them, so
+ * each has its own result. What is bad in company, or not surely its own, is tried alone; a start
+ * that is refused is divided until it is known whose damage it was.
  *
  * Threads. One.
  */
@@ -25,14 +26,38 @@ struct group_config {
     void *context;
 };
 
+enum {
+    GROUP_PATCHES_MAX = 4, /* pages that one damage changes, to be one of several */
+    GROUP_OPEN_MAX = 6     /* companies that are being gathered at a time */
+};
+
+/* A page as a damage leaves it. */
+struct group_patch {
+    const struct image_file *file;
+    uint64_t offset;
+    uint32_t size;
+    uint8_t bytes[4096];
+};
+
+struct group_member {
+    uint64_t number;
+    char what[DAMAGE_WHAT_BYTES];
+    struct group_patch patches[GROUP_PATCHES_MAX];
+    uint32_t patch_count;
+};
+
+struct group_company {
+    struct group_member members[TRIAL_OWNERS_MAX];
+    uint32_t count;
+    uint8_t *owners; /* by unit: struct trial_reading */
+};
+
 struct group {
     struct group_config config;
     uint64_t whole_count; /* trials that read everything */
-    uint64_t trial_count;
-    uint8_t *units;  /* of the damage at hand */
-    uint8_t *owners; /* of those that wait */
-    uint64_t waiting[TRIAL_OWNERS_MAX];
-    uint32_t waiting_count;
+    uint64_t begun_count;
+    uint8_t *units; /* of the damage at hand */
+    struct group_company companies[GROUP_OPEN_MAX];
 };
 
 void group_init(struct group *group, const struct group_config *config);

@@ -71,8 +71,10 @@ struct es_text history_stream_of(const struct history *history, const struct his
  */
 uint32_t history_unit_count(const struct history *history);
 
-/* The unit that reads a position of all, or a sequence of a stream. False: no such stream. */
+/* The unit that reads a position of all, or a sequence of a stream. False: no such stream. One
+ * of positions goes on behind an error, so it finds each of several damages. */
 uint32_t history_unit_of_position(uint64_t position);
+bool history_unit_is_of_positions(const struct history *history, uint32_t unit);
 bool history_unit_of_sequence(const struct history *history, struct es_text stream,
                               uint64_t sequence, uint32_t *ret_unit);
 
@@ -85,12 +87,14 @@ struct history_observer {
     bool (*wants)(void *context, uint32_t unit);
     /* NULL: nobody asks. */
     void (*ended)(void *context, uint32_t unit, const struct comparison *found);
-    bool is_cold; /* nothing is kept from one unit to the next */
+    bool is_cold;  /* nothing is kept from one unit to the next */
+    bool gives_up; /* after some hundred errors in events no more of them are read */
 };
 
 /*
  * Reads a store in all the ways a broker does: by position, by stream, key by key,
- * and in key order; 'ret_comparison' tells how it differs from 'history'. 'observer' may be NULL.
+ * and in key order; 'ret_comparison' tells how it differs from 'history'. 'observer' may be NULL:
+ * everything is read, and it gives up.
  */
 void history_compare(const struct history *history, struct store *store,
                      const struct history_observer *observer, struct comparison *ret_comparison);

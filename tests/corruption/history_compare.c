@@ -88,6 +88,11 @@ uint32_t history_unit_of_position(uint64_t position)
     return (uint32_t)((position - 1) / WINDOW);
 }
 
+bool history_unit_is_of_positions(const struct history *history, uint32_t unit)
+{
+    return unit < windows_of(history->event_count);
+}
+
 bool history_unit_of_sequence(const struct history *history, struct es_text stream,
                               uint64_t sequence, uint32_t *ret_unit)
 {
@@ -172,7 +177,8 @@ static bool open_reader(struct comparing *comparing)
 
 static bool is_too_bad(const struct comparing *comparing)
 {
-    return comparing->total->errors >= ERRORS_MAX;
+    return comparing->total->errors >= ERRORS_MAX &&
+           (comparing->observer == NULL || comparing->observer->gives_up);
 }
 
 /* ---- Events -------------------------------------------------------------------- */

@@ -53,6 +53,7 @@ struct trying {
     const struct trial_reading *reading;
     struct comparison found[TRIAL_OWNERS_MAX];
     struct comparison outside; /* in units of nobody's */
+    struct comparison several; /* in units of more than one */
 };
 
 static bool wants(void *context, uint32_t unit)
@@ -68,10 +69,10 @@ static void ended(void *context, uint32_t unit, const struct comparison *found)
 {
     struct trying *trying = context;
     const uint8_t *owners = trying->reading->owners;
-    struct comparison *sum = owners == NULL ? &trying->found[0]
-                             : owners[unit] == TRIAL_OWNER_NOBODY
-                                 ? &trying->outside
-                                 : &trying->found[owners[unit] - 1];
+    uint8_t owner = owners == NULL ? 1 : owners[unit];
+    struct comparison *sum = owner == TRIAL_OWNER_NOBODY    ? &trying->outside
+                             : owner == TRIAL_OWNER_SEVERAL ? &trying->several
+                                                            : &trying->found[owner - 1];
 
     sum->errors += found->errors;
     sum->missing += found->missing;
@@ -93,13 +94,17 @@ static void read_and_judge(const struct trial_reading *reading, struct startup *
                            struct trial_result *results)
 {
     static struct trying trying;
-    const struct history_observer observer = {.context = &trying, .wants = wants, .ended = ended};
+    const struct history_observer observer = {
+        .context = &trying, .wants = wants, .ended = ended, .gives_up = reading->owner_count == 1};
     struct comparison total;
 
     trying.reading = reading;
     history_compare(reading->history, startup->store, &observer, &total);
     for (uint32_t i = 0; i < reading->owner_count; i++) {
         tell(&trying.found[i], &results[i]);
+        results[i].is_unsure =
+            judge(&trying.several) > TRIAL_HARMLESS ||
+            (results[i].outcome == TRIAL_HARMLESS && judge(&trying.several) != TRIAL_HARMLESS);
     }
     if (judge(&trying.outside) != TRIAL_HARMLESS) {
         results[0].outcome = TRIAL_WRONG;

@@ -29,13 +29,15 @@ extern const char *const trial_outcome_names[TRIAL_OUTCOME_COUNT];
 enum {
     TRIAL_TEXT_BYTES = 1024,
     TRIAL_OWNERS_MAX = 16,
-    TRIAL_OWNER_NOBODY = 0
+    TRIAL_OWNER_NOBODY = 0,
+    TRIAL_OWNER_SEVERAL = 255
 };
 
 struct trial_result {
     enum trial_outcome outcome;
     int status; /* of the start */
     uint64_t errors;
+    bool is_unsure;              /* of several: what was found may be another's */
     char text[TRIAL_TEXT_BYTES]; /* why it was refused, or what went wrong */
 };
 
@@ -44,9 +46,10 @@ bool trial_is_good(enum trial_outcome outcome);
 
 /*
  * How much is read after a start. 'owners' has a byte for each unit of the history: the number,
- * from 1 on, of the damage that touches it, and TRIAL_OWNER_NOBODY where none does; NULL: not
- * known. Unless 'is_whole' only what somebody owns is read. With it everything is, verify is
- * asked too, and a finding in a unit of nobody's is a bad trial: the reach was wrong.
+ * from 1 on, of the damage that touches it, TRIAL_OWNER_NOBODY where none does and
+ * TRIAL_OWNER_SEVERAL where more do; NULL: not known. Unless 'is_whole' only what somebody owns
+ * is read. With it everything is, verify is asked too, and a finding in a unit of nobody's is a
+ * bad trial: the reach was wrong.
  */
 struct trial_reading {
     const struct history *history;
