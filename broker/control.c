@@ -108,6 +108,20 @@ static bool is_welcome(const struct control *control, const struct ucred *peer)
     return peer->uid == geteuid() || peer->uid == 0 || control->config.group_given;
 }
 
+/* Who waits outside is told of again and again: so one has to go, or nobody is told of
+ * any for a while. */
+static void make_descriptor_room(struct control *control, int accept_error)
+{
+    bool lacks_descriptors = accept_error == EMFILE || accept_error == ENFILE;
+    bool lacks_memory = accept_error == ENOBUFS || accept_error == ENOMEM;
+
+    if (lacks_memory ||
+        (lacks_descriptors &&
+         !connections_drop_one(&control->connections, control->owners.incarnations))) {
+        admission_rest(&control->admission, es_monotonic_ns());
+    }
+}
+
 /* False: nobody waits, or there is no descriptor for them. */
 static bool accept_one(struct control *control)
 {
@@ -117,10 +131,7 @@ static bool accept_one(struct control *control)
     int fd = accept4(control->listener_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE) {
-            /* who waits outside is asked for again and again */
-            (void)connections_drop_one(&control->connections, control->owners.incarnations);
-        }
+        make_descriptor_room(control, errno);
         return false;
     }
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || !is_welcome(control, &peer)) {
@@ -346,6 +357,9 @@ static void hear(struct control *control, uint32_t index)
     size = recvmsg(connection->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
+    }
+    if (size <= 0 && connection->is_attached) {
+        owners_hang_up(&control->owners, connection->lane_index, connection->incarnation);
     }
     if (size > 0) {
         close_received(&message);

@@ -349,11 +349,20 @@ static enum es_status drain_ring(struct drain *drain, struct batch *batch, struc
     return status;
 }
 
+/* What a sweep has taken of one ring's lanes: no more than a share of a batch. */
+struct swept {
+    uint32_t answers;
+    uint32_t bytes;
+};
+
 /* A lane whose published word has been ahead for a while without a ticket: its
  * producer died between the two, or its ticket was lost. */
 static enum es_status sweep_lane(struct drain *drain, struct batch *batch, struct lane *lane,
-                                 int64_t now_ns)
+                                 int64_t now_ns, struct swept *of_ring)
 {
+    const uint32_t answers_before = batch->answer_count;
+    const uint32_t bytes_before = batch->bytes;
+    struct share share;
     enum es_status status = ES_OK;
     uint32_t backlog = es_lane_backlog(&lane->reader);
 
@@ -369,31 +378,38 @@ static enum es_status sweep_lane(struct drain *drain, struct batch *batch, struc
         return ES_OK;
     }
     counter_add(&drain->config.counters->sweeps, 1);
+    share_begin(&share, drain->config.lanes, lane->ring, batch, now_ns);
+    share.answers_max -= of_ring->answers;
+    share.bytes_max -= of_ring->bytes;
     for (uint32_t i = 0; status == ES_OK && i < backlog; i++) {
+        if (!share_has_room(&share, batch)) {
+            lane->backlog_since_ns = now_ns;
+            drain->sweep_next = i > 0 ? lane->index : drain->sweep_next; /* next: who is behind */
+            break;
+        }
         status = take_record(drain, batch, lane);
     }
+    of_ring->answers += batch->answer_count - answers_before;
+    of_ring->bytes += batch->bytes - bytes_before;
     return status == ES_EMPTY ? ES_OK : status;
 }
 
 static enum es_status sweep(struct drain *drain, struct batch *batch, int64_t now_ns)
 {
-    uint32_t swept[ES_RING_COUNT_MAX] = {0};
-    bool shares = share_is_due(drain->config.lanes, now_ns);
+    struct swept swept[ES_RING_COUNT_MAX] = {{0}};
+    uint32_t first = (drain->sweep_next + 1) % ES_LANE_COUNT_MAX;
     enum es_status status = ES_OK;
 
     if (now_ns - drain->swept_ns < SWEEP_INTERVAL_NS) {
         return ES_OK;
     }
     drain->swept_ns = now_ns;
-    drain->sweep_next = (drain->sweep_next + 1) % ES_LANE_COUNT_MAX;
+    drain->sweep_next = first;
     for (uint32_t i = 0; status == ES_OK && i < ES_LANE_COUNT_MAX; i++) {
-        struct lane *lane =
-            lanes_lane(drain->config.lanes, (drain->sweep_next + i) % ES_LANE_COUNT_MAX);
-        uint32_t answers_before = batch->answer_count;
+        struct lane *lane = lanes_lane(drain->config.lanes, (first + i) % ES_LANE_COUNT_MAX);
 
-        if (lane != NULL && !(shares && swept[lane->ring->index] >= SHARE_RECORDS_MAX)) {
-            status = sweep_lane(drain, batch, lane, now_ns);
-            swept[lane->ring->index] += batch->answer_count - answers_before;
+        if (lane != NULL) {
+            status = sweep_lane(drain, batch, lane, now_ns, &swept[lane->ring->index]);
         }
     }
     return status;

@@ -335,3 +335,12 @@ void lanes_owner_gone(struct lanes *lanes, uint32_t index, uint64_t incarnation)
         lane->owner_gone = true;
     }
 }
+
+void lanes_owner_hung_up(struct lanes *lanes, uint32_t index, uint64_t incarnation)
+{
+    struct lane *lane = lanes_lane(lanes, index);
+
+    if (lane != NULL && lane->incarnation == incarnation && lanes_is_unheard(lane)) {
+        lane->owner_gone = true;
+    }
+}

@@ -125,6 +125,10 @@ void lanes_visit_owners(struct lanes *lanes, lanes_owner_fn visit, void *context
 /* The owner's process has ended: what it has published is still taken. */
 void lanes_owner_gone(struct lanes *lanes, uint32_t index, uint64_t incarnation);
 
+/* The owner's process lives and has ended its connection. If it never said that it had mapped
+ * the lane, it never will: it mapped and said so before. Then the lane is taken back. */
+void lanes_owner_hung_up(struct lanes *lanes, uint32_t index, uint64_t incarnation);
+
 /* ---- for drain.h and committer.h --------------------------------------- */
 
 struct lane_ring *lanes_ring(struct lanes *lanes, uint32_t index);

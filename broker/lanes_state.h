@@ -35,6 +35,13 @@ enum {
 /* As 'config' says, without a ring or lane. NULL: not enough memory. */
 struct lanes *lanes_allocate(const struct lanes_config *config);
 
+/* Nothing tells that its owner ever heard of it. */
+static inline bool lanes_is_unheard(const struct lane *lane)
+{
+    return !es_lane_is_attached(&lane->reader) && lane->reader.consumed == 0 &&
+           es_lane_backlog(&lane->reader) == 0;
+}
+
 /* The lane is open, as the control page's entry says; its segment and reader are the
  * caller's to fill in. */
 void lanes_fill_lane(struct lanes *lanes, uint32_t index, const struct es_control_lane *entry);

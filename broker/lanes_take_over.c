@@ -169,8 +169,7 @@ static void take_over_lane(struct lanes *lanes, uint32_t index, const struct es_
     lane->order_broken = es_lane_order_was_broken(&lane->reader);
     /* A named lane that nobody ever heard of would keep the name for ever. Its owner may hear of
      * it this very moment: then nothing is taken from it any more, and it attaches anew. */
-    if (entry.is_producer && !es_lane_is_attached(&lane->reader) && entry.last_sequence == 0 &&
-        es_lane_backlog(&lane->reader) == 0) {
+    if (entry.is_producer && lanes_is_unheard(lane)) {
         es_lane_evict(&lane->reader, "its owner never heard of it");
     }
 }

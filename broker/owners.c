@@ -30,15 +30,16 @@ void owners_deinit(struct owners *owners)
 
 /* ---- watching ------------------------------------------------------------ */
 
-static void set_untold(struct owners *owners, uint32_t index, bool is_untold)
+static void set_untold(struct owners *owners, uint32_t index, enum owner_news news)
 {
-    owners->untold_count += (uint32_t)is_untold - (uint32_t)owners->is_untold[index];
-    owners->is_untold[index] = is_untold;
+    owners->untold_count -= owners->untold[index] != OWNER_NO_NEWS;
+    owners->untold_count += news != OWNER_NO_NEWS;
+    owners->untold[index] = news;
 }
 
 static void forget(struct owners *owners, uint32_t index)
 {
-    set_untold(owners, index, false);
+    set_untold(owners, index, OWNER_NO_NEWS);
     if (owners->pidfds[index] >= 0) {
         close(owners->pidfds[index]); /* leaves the epoll set with its last descriptor */
         owners->pidfds[index] = -1;
@@ -104,8 +105,47 @@ static void end(struct owners *owners, uint32_t index)
     if (status == ES_NOT_SERVING) {
         log_debug("lane %u: its owner ended while the broker stops", index);
     } else if (status != ES_OK) {
-        set_untold(owners, index, true);
+        set_untold(owners, index, OWNER_ENDED);
     }
+}
+
+void owners_hang_up(struct owners *owners, uint32_t index, uint64_t incarnation)
+{
+    if (owners->incarnations[index] == incarnation && owners->untold[index] == OWNER_NO_NEWS) {
+        set_untold(owners, index, OWNER_HUNG_UP);
+    }
+}
+
+static void tell_hung_up(void *context)
+{
+    const struct owners *owners = context;
+
+    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
+        if (owners->untold[i] == OWNER_HUNG_UP) {
+            lanes_owner_hung_up(owners->lanes, i, owners->incarnations[i]);
+        }
+    }
+}
+
+/* All of them at once. False: there are none, or the inbox did not take it. */
+static bool say_hung_up(struct owners *owners)
+{
+    uint32_t count = 0;
+    enum es_status status = ES_OK;
+
+    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
+        count += owners->untold[i] == OWNER_HUNG_UP;
+    }
+    status = count > 0 ? inbox_call(owners->inbox, tell_hung_up, owners) : ES_EMPTY;
+    if (status != ES_OK && status != ES_NOT_SERVING) {
+        return false;
+    }
+    for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
+        if (owners->untold[i] == OWNER_HUNG_UP) {
+            set_untold(owners, i, OWNER_NO_NEWS);
+        }
+    }
+    return true;
 }
 
 void owners_add_ended(struct owners *owners, uint32_t index, uint64_t incarnation)
@@ -133,10 +173,10 @@ void owners_hear(struct owners *owners, uint32_t index)
 
 bool owners_find_ended(struct owners *owners)
 {
-    bool is_found = false;
+    bool is_found = owners->untold_count > 0 && say_hung_up(owners);
 
     for (uint32_t i = 0; i < ES_LANE_COUNT_MAX; i++) {
-        if (owners->is_untold[i] || has_ended(owners->pidfds[i])) {
+        if (owners->untold[i] == OWNER_ENDED || has_ended(owners->pidfds[i])) {
             end(owners, i);
             is_found = true;
         }
@@ -146,8 +186,11 @@ bool owners_find_ended(struct owners *owners)
 
 bool owners_tell(struct owners *owners)
 {
+    if (owners->untold_count > 0) {
+        (void)say_hung_up(owners);
+    }
     for (uint32_t i = 0; i < ES_LANE_COUNT_MAX && owners->untold_count > 0; i++) {
-        if (owners->is_untold[i]) {
+        if (owners->untold[i] == OWNER_ENDED) {
             end(owners, i);
         }
     }

@@ -4,6 +4,8 @@
  *
  * Death.   A process is known to have ended by its pidfd alone. One that cannot be
  *          watched is not dead: its lane is kept until it is closed.
+ * Hung up. Whoever lives and ends its connection may have never heard of its lane, for
+ *          want of descriptors, or of patience: the commit thread looks.
  * Told.    Nothing else tells of an end once the descriptor is closed: what the inbox has
  *          no room for is said again.
  * Threads. The control thread alone.
@@ -17,6 +19,13 @@
 #include "broker/inbox.h"
 #include "broker/lanes.h"
 
+/* What of an owner the commit thread is still to hear. */
+enum owner_news {
+    OWNER_NO_NEWS = 0,
+    OWNER_HUNG_UP,
+    OWNER_ENDED
+};
+
 /* By lane index. */
 struct owners {
     struct lanes *lanes;
@@ -25,7 +34,7 @@ struct owners {
     uint64_t event_kind;                      /* above the index in their events' data */
     int pidfds[ES_LANE_COUNT_MAX];            /* -1: not watched */
     uint64_t incarnations[ES_LANE_COUNT_MAX]; /* of the lanes as they were handed out last */
-    bool is_untold[ES_LANE_COUNT_MAX];        /* it ended; the commit thread is to hear it */
+    enum owner_news untold[ES_LANE_COUNT_MAX];
     uint32_t untold_count;
 };
 
@@ -49,11 +58,16 @@ void owners_add_ended(struct owners *owners, uint32_t index, uint64_t incarnatio
 /* An event of the lane's owner. */
 void owners_hear(struct owners *owners, uint32_t index);
 
+/* The connection that the lane was handed out over has been ended by its other side;
+ * owners_tell() says so. */
+void owners_hang_up(struct owners *owners, uint32_t index, uint64_t incarnation);
+
 /* Looks for ends that were not heard yet: an event of this very round, or none at all
  * where a takeover has just found them. True: there were some. */
 bool owners_find_ended(struct owners *owners);
 
-/* Says again what the inbox did not take. True: there is more, for a later time. */
+/* Says who hung up, and again what the inbox did not take. True: there is more, for a
+ * later time. */
 bool owners_tell(struct owners *owners);
 
 #endif

@@ -55,12 +55,16 @@ void share_begin(struct share *share, struct lanes *lanes, const struct lane_rin
     share->bytes_max = batch->bytes + (bytes < SHARE_BYTES_MAX ? bytes : SHARE_BYTES_MAX);
 }
 
+bool share_has_room(const struct share *share, const struct batch *batch)
+{
+    return !share->is_limited ||
+           (batch->answer_count < share->answers_max && batch->bytes < share->bytes_max);
+}
+
 bool share_take_ticket(struct share *share, struct lane_ring *ring, const struct batch *batch,
                        int64_t now_ns)
 {
-    bool has_more = share->tickets_left > 0 &&
-                    (!share->is_limited ||
-                     (batch->answer_count < share->answers_max && batch->bytes < share->bytes_max));
+    bool has_more = share->tickets_left > 0 && share_has_room(share, batch);
 
     if (has_more) {
         share->tickets_left--;

@@ -38,6 +38,9 @@ bool share_is_due(struct lanes *lanes, int64_t now_ns);
 void share_begin(struct share *share, struct lanes *lanes, const struct lane_ring *ring,
                  const struct batch *batch, int64_t now_ns);
 
+/* Whether a record more is within the share. */
+bool share_has_room(const struct share *share, const struct batch *batch);
+
 /* False: it is used up, and the ring rests from now on. */
 bool share_take_ticket(struct share *share, struct lane_ring *ring, const struct batch *batch,
                        int64_t now_ns);

@@ -115,8 +115,8 @@ static enum es_status read_grant(const struct es_connection *connection, const u
     return ES_OK;
 }
 
-/* A lane whose descriptors find no place is lost as long as this process lives: so it
- * is not asked for where there is none. */
+/* A lane whose descriptors find no place is made and taken back for nothing, and a name
+ * claimed: so it is not asked for where there is none. */
 static enum es_status check_room(const struct es_connection *connection, int fd)
 {
     int spare[DESCRIPTOR_COUNT];

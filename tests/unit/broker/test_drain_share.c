@@ -204,6 +204,35 @@ static void a_share_is_one_of_bytes_too(void **state)
     parts_detach(&producer);
 }
 
+/* What has no ticket is found by the sweep, and is no way around the rest. */
+static void a_sweep_takes_no_more_than_a_share(void **state)
+{
+    struct commit_parts *parts = *state;
+    uint32_t lane_index = 0;
+    struct lane_ring *other = ring_of_another_user(parts, &lane_index);
+    struct parts_producer producer;
+    int64_t now_ns = NOW_NS;
+    uint32_t taken = 0;
+    int rounds = 0;
+
+    parts_attach(parts, &producer);
+    for (uint64_t i = 0; i < RECORDS; i++) {
+        assert_int_equal(parts_publish(&producer, "a:b:L0:c:M1", PARTS_ANY, i, false), ES_OK);
+    }
+    other->active_ns = NOW_NS;
+    lanes_ring(parts->lanes, producer.attachment.ring_index)->active_ns = NOW_NS;
+    while (taken < RECORDS) {
+        assert_int_equal(commit_parts_round(parts, now_ns), ES_OK);
+        assert_true(parts->batch->answer_count <= SHARE_RECORDS_MAX);
+        taken += parts->batch->answer_count;
+        now_ns += SWEEP_INTERVAL_NS;
+        rounds++;
+        assert_true(rounds <= 2 + 2 * (int)SHARES_OF_BYTES); /* each sweep takes something */
+    }
+    collect_all(&producer);
+    parts_detach(&producer);
+}
+
 /* One whose ticket is lost, beside another of its user who fills every batch. */
 static void full_batches_do_not_put_off_the_sweep(void **state)
 {
@@ -246,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_flood_of_stale_tickets_is_a_share_too, setup, teardown),
         cmocka_unit_test_setup_teardown(a_first_ticket_gets_its_share_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_share_is_one_of_bytes_too, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_sweep_takes_no_more_than_a_share, setup, teardown),
         cmocka_unit_test_setup_teardown(full_batches_do_not_put_off_the_sweep, setup, teardown),
     };
 

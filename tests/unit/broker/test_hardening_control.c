@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -16,10 +17,12 @@
 
 #include <cmocka.h>
 
+#include "broker/admission.h"
 #include "broker/control.h"
 #include "broker/logger.h"
 #include "shm/codec/attach.h"
 #include "shm/codec/hash.h"
+#include "shm/futex.h"
 #include "tests/support/commit_parts.h"
 
 /* A process with a connection of its own, that asks for a lane when told to. */
@@ -146,6 +149,21 @@ enum es_status __wrap_inbox_call(struct inbox *inbox, void (*call)(void *context
     return __real_inbox_call(inbox, call, context);
 }
 
+static atomic_bool refuses_accepts; /* this process has no descriptor left */
+static atomic_int accepts_refused;
+
+int __real_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+    if (atomic_load(&refuses_accepts)) {
+        atomic_fetch_add(&accepts_refused, 1);
+        errno = EMFILE;
+        return -1;
+    }
+    return __real_accept4(fd, address, size, flags);
+}
+
 static int setup(void **state)
 {
     struct control_config config = {.socket_path = f.path};
@@ -235,12 +253,37 @@ static void an_end_that_the_inbox_had_no_room_for_is_told_later(void **state)
     pthread_join(f.thread, NULL);
 }
 
+/* Nobody is connected whose descriptor could be had, and the socket stays readable. */
+static void without_descriptors_the_thread_does_not_spin(void **state)
+{
+    const int64_t until_ns = es_deadline_after_ns(100 * INT64_C(1000000));
+    struct client client;
+
+    (void)state;
+    atomic_store(&accepts_refused, 0);
+    atomic_store(&refuses_accepts, true);
+    client = start_client();
+    assert_int_equal(pthread_create(&f.thread, NULL, run_control, NULL), 0);
+    while (es_monotonic_ns() < until_ns) {
+        sched_yield();
+    }
+    assert_in_range(atomic_load(&accepts_refused), 1, 2 * 100 / ADMISSION_REST_MS);
+    atomic_store(&refuses_accepts, false);
+    let_ask(&client);
+    do_call();
+    control_stop(f.control);
+    pthread_join(f.thread, NULL);
+    end_client(&client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_end_of_a_former_owner_costs_nobody_his_lane, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(an_end_that_the_inbox_had_no_room_for_is_told_later, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(without_descriptors_the_thread_does_not_spin, setup,
                                         teardown),
     };
 
