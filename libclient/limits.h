@@ -17,7 +17,7 @@
 #define ES_ERROR_CONNECTION_COUNT 4u /* connections whose last error one thread remembers */
 #define ES_RETIRED_HANDLE_COUNT 64u  /* closed handles that can still be told from open ones */
 
-/* A control socket whose queue is full is tried again, for so long. */
+/* A socket whose queue is full is tried again; a control socket, for so long. */
 #define ES_CONNECT_AGAIN_MS 2
 #define ES_CONNECT_PATIENCE_NS ES_SECOND_NS
 

@@ -127,8 +127,14 @@ static void try_connect(struct es_socket *sock)
 
     sock->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (sock->fd < 0 ||
-        connect(sock->fd, (const struct sockaddr *)&sock->address, sizeof sock->address) != 0 ||
-        send(sock->fd, greeting, sizeof greeting, MSG_NOSIGNAL) != (ssize_t)sizeof greeting) {
+        connect(sock->fd, (const struct sockaddr *)&sock->address, sizeof sock->address) != 0) {
+        if (errno == EAGAIN) { /* the queue is full: there is a broker, which lets some in */
+            sock->retry_ms = ES_CONNECT_AGAIN_MS;
+        }
+        go_down(sock);
+        return;
+    }
+    if (send(sock->fd, greeting, sizeof greeting, MSG_NOSIGNAL) != (ssize_t)sizeof greeting) {
         go_down(sock);
         return;
     }

@@ -9,18 +9,23 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "libclient/limits.h"
 #include "libclient/transport.h"
+#include "shm/futex.h"
 #include "tests/support/temp_directory.h"
 
 #define PATIENCE_MS 30000
+#define QUEUE_MAX 16u
 #define GREETING_REP "\0SP\0\0\x31\0\0"
 #define GREETING_PUB "\0SP\0\0\x20\0\0"
 
@@ -30,6 +35,21 @@ struct fixture {
     int listen_fd;
     int peer; /* our end of the connection; -1: none */
 };
+
+static int64_t longest_pause_ns; /* that a timer was set for */
+
+int __real_timerfd_settime(int fd, int flags, const struct itimerspec *next,
+                           struct itimerspec *ret_before);
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *next,
+                           struct itimerspec *ret_before);
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *next,
+                           struct itimerspec *ret_before)
+{
+    int64_t pause_ns = next->it_value.tv_sec * INT64_C(1000000000) + next->it_value.tv_nsec;
+
+    longest_pause_ns = pause_ns > longest_pause_ns ? pause_ns : longest_pause_ns;
+    return __real_timerfd_settime(fd, flags, next, ret_before);
+}
 
 static void listen_again(struct fixture *f)
 {
@@ -309,6 +329,41 @@ static void a_connection_that_breaks_is_told_and_made_again(void **state)
     es_socket_close(sock);
 }
 
+/* Others hold all its places, and take those that come free: who comes by seldom never
+ * gets one. */
+static void a_queue_that_is_full_is_tried_again_soon(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct es_socket *sock = NULL;
+    int crowd[QUEUE_MAX];
+    uint32_t count = 0;
+
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%.100s", f->path);
+    do {
+        assert_true(count < QUEUE_MAX);
+        crowd[count] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    } while (connect(crowd[count++], (const struct sockaddr *)&address, sizeof address) == 0);
+    assert_int_equal(errno, EAGAIN);
+    longest_pause_ns = 0;
+    assert_int_equal(es_socket_open(ES_SOCKET_REQUEST, f->path, &sock), ES_OK);
+    for (int tries = 0; tries < 10; tries++) {
+        await(sock);
+        assert_int_equal(es_socket_send(sock, "early", 5), ES_EMPTY);
+    }
+    assert_in_range(longest_pause_ns, 1, ES_CONNECT_AGAIN_MS * ES_MILLISECOND_NS);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + 1 < count) { /* the last one was not let in */
+            close(accept(f->listen_fd, NULL, NULL));
+        }
+        close(crowd[i]);
+    }
+    await(sock);
+    assert_int_equal(es_socket_send(sock, "early", 5), ES_EMPTY);
+    meet(f, GREETING_REP, 0x30);
+    es_socket_close(sock);
+}
+
 /* Whatever is no greeting of the right protocol or no frame ends the connection. */
 static void a_peer_that_breaks_a_rule_is_hung_up_on(void **state)
 {
@@ -363,6 +418,7 @@ int main(void)
         FIXED(a_large_message_arrives_whole),
         FIXED(a_large_request_goes_out_in_pieces),
         FIXED(a_connection_that_breaks_is_told_and_made_again),
+        FIXED(a_queue_that_is_full_is_tried_again_soon),
         FIXED(a_peer_that_breaks_a_rule_is_hung_up_on),
     };
 
