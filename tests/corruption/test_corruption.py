@@ -278,7 +278,7 @@ def full_large(root, arguments, each):
     good, bad = present_receipt(root, "large", older)
     rare = [name for name in arguments.classes or LARGE_CLASSES if name != "random-bits"]
     for classes, number in ((["random-bits"], 10000), (rare, 1000)):
-        if not arguments.classes or set(classes) <= set(arguments.classes):
+        if classes and (not arguments.classes or set(classes) <= set(arguments.classes)):
             count = ["--count", str(arguments.count or number)]
             more, worse = run_classes(store, older, classes, arguments, each, count)
             good, bad = good + more, bad + worse
