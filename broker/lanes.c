@@ -340,7 +340,8 @@ void lanes_owner_hung_up(struct lanes *lanes, uint32_t index, uint64_t incarnati
 {
     struct lane *lane = lanes_lane(lanes, index);
 
+    /* Whoever maps it after all must not be read beside the name's next owner. */
     if (lane != NULL && lane->incarnation == incarnation && lanes_is_unheard(lane)) {
-        lane->owner_gone = true;
+        es_lane_evict(&lane->reader, "its owner never heard of it");
     }
 }
