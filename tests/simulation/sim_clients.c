@@ -73,12 +73,18 @@ static void answered(struct sim_request *request)
 
 static void submit(struct requester *requester, struct op *op)
 {
+    uint32_t bytes = op_encode(op, requester->transaction);
+
+    if (bytes > sim_broker_transaction_bytes_max()) { /* the library knows that from hello */
+        op->fate = op->sent_count == 0 ? FATE_UNSENT : op->fate;
+        return;
+    }
     requester->op = op;
     requester->is_busy = true;
     requester->was_stored = op->is_stored;
     requester->request = (struct sim_request){
         .transaction = requester->transaction,
-        .transaction_bytes = op_encode(op, requester->transaction),
+        .transaction_bytes = bytes,
         .flags = op->flags,
         .uid = op->uid,
         .producer = op->name == OP_UNNAMED ? NULL : op_name(op->name),
