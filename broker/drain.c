@@ -3,37 +3,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "broker/drain_state.h"
 #include "broker/limits.h"
-#include "broker/producer_rules.h"
 #include "broker/share.h"
-
-/* A record or request that was fetched but found no room in its batch: the next
- * batch begins with it. */
-struct held {
-    bool is_held;
-    struct incoming incoming;
-    struct es_record record;
-};
-
-/* A submission that has to do with a producer's name, until it is done. */
-struct waiting {
-    struct submission *submission; /* NULL: none waits */
-    struct incoming incoming;      /* of a transaction */
-    uint64_t owner;                /* incarnation of the lane that is emptied before */
-    uint64_t until;                /* its last record that was published before */
-    uint64_t claimant;             /* of a claim: the lane that shall own the name */
-};
-
-struct drain {
-    struct drain_config config;
-    struct held held;
-    struct waiting waiting;
-    int64_t now_ns; /* of the present filling */
-    int64_t swept_ns;
-    uint32_t sweep_next; /* where the next sweep begins, so that no lane is always last */
-    uint32_t ring_next;  /* where the next round begins, so that no uid is always first */
-    uint8_t *buffer;     /* of record_bytes_max */
-};
 
 enum es_status drain_new(const struct drain_config *config, struct drain **ret_drain)
 {
@@ -69,8 +41,7 @@ static void mark_done(const struct batch *batch, struct lane *lane)
     lane->touched_batch = batch->number;
 }
 
-/* ES_FULL: it is held for the next batch. */
-static enum es_status add(struct drain *drain, struct batch *batch, const struct incoming *incoming)
+enum es_status drain_add(struct drain *drain, struct batch *batch, const struct incoming *incoming)
 {
     enum es_status status = sequencer_add(drain->config.sequencer, batch, incoming);
 
@@ -91,12 +62,10 @@ static enum es_status add_held(struct drain *drain, struct batch *batch)
         return ES_OK;
     }
     drain->held.is_held = false;
-    return add(drain, batch, &incoming);
+    return drain_add(drain, batch, &incoming);
 }
 
-/* Takes the lane's next record, if there is one. ES_EMPTY: there is none, or the
- * lane is not believed any more. */
-static enum es_status take_record(struct drain *drain, struct batch *batch, struct lane *lane)
+enum es_status drain_take_record(struct drain *drain, struct batch *batch, struct lane *lane)
 {
     struct es_record record;
     struct incoming incoming = {.lane = lane, .uid = lane->uid};
@@ -126,127 +95,7 @@ static enum es_status take_record(struct drain *drain, struct batch *batch, stru
         incoming.incarnation = lane->incarnation;
     }
     lane->backlog_since_ns = 0;
-    return add(drain, batch, &incoming);
-}
-
-/* ---- what has to do with a producer's name ------------------------------- */
-
-static void answer_errand(struct drain *drain, enum es_status status)
-{
-    drain->waiting.submission->errand->status = status;
-    inbox_answer(drain->config.inbox, drain->waiting.submission);
-    drain->waiting.submission = NULL;
-}
-
-/* May it be claimed? Then the lane is made. Else the errand is answered. */
-static void begin_claim(struct drain *drain, const struct producer_state *state)
-{
-    struct errand *errand = drain->waiting.submission->errand;
-    enum es_status status = ES_OK;
-
-    if (!producer_rules_may_use(state, errand->uid)) {
-        answer_errand(drain, ES_E_PERMISSION);
-    } else if (errand->owner_lives && !errand->take_over) {
-        answer_errand(drain, ES_E_BUSY);
-    } else if (sequencer_has_no_space(drain->config.sequencer)) {
-        answer_errand(drain, ES_NO_SPACE); /* for a claim is written, however often it is made */
-    } else {
-        status = errand->make_lane(errand->context, &drain->waiting.claimant);
-        if (status != ES_OK) {
-            answer_errand(drain, status);
-        }
-    }
-}
-
-/* Finds the owner, and how far it has published by now. */
-static enum es_status begin_waiting(struct drain *drain)
-{
-    struct waiting *waiting = &drain->waiting;
-    struct errand *errand = waiting->submission->errand;
-    struct cache_entry *entry = NULL;
-    const struct lane *owner = NULL;
-    enum es_status status =
-        heads_producer(drain->config.heads,
-                       errand != NULL ? errand->producer : waiting->incoming.producer, &entry);
-
-    if (status == ES_E_CORRUPT) { /* a transaction is judged all the same */
-        if (errand != NULL) {
-            answer_errand(drain, status);
-        }
-        return ES_OK;
-    }
-    if (status != ES_OK) {
-        return status;
-    }
-    owner = lanes_find(drain->config.lanes, producer_state(entry)->owner_incarnation);
-    if (owner != NULL) {
-        waiting->owner = owner->incarnation;
-        waiting->until = owner->reader.consumed + es_lane_backlog(&owner->reader);
-        waiting->incoming.owner_lives = lanes_is_in_use(owner);
-    }
-    if (errand != NULL) {
-        errand->owner_incarnation = waiting->owner;
-        errand->owner_pid = owner != NULL ? (uint32_t)owner->pid : 0;
-        errand->owner_lives = waiting->incoming.owner_lives;
-    }
-    if (errand != NULL && errand->make_lane != NULL) {
-        begin_claim(drain, producer_state(entry));
-    }
-    return ES_OK;
-}
-
-/* ES_FULL: the batch has no room for all of it; the next one goes on. */
-static enum es_status empty_owner(struct drain *drain, struct batch *batch)
-{
-    struct lane *owner = lanes_find(drain->config.lanes, drain->waiting.owner);
-    enum es_status status = ES_OK;
-
-    while (status == ES_OK && owner != NULL && owner->reader.consumed < drain->waiting.until) {
-        status = take_record(drain, batch, owner);
-    }
-    return status == ES_EMPTY ? ES_OK : status;
-}
-
-/* It is answered when the batch is finished, and with it all that came before. */
-static enum es_status note_question(struct batch *batch, struct submission *submission)
-{
-    if (batch->answer_count >= batch->answer_count_max) {
-        return ES_FULL;
-    }
-    batch_add_answer(batch)->submission = submission;
-    return ES_OK;
-}
-
-static enum es_status go_on_waiting(struct drain *drain, struct batch *batch)
-{
-    struct waiting *waiting = &drain->waiting;
-    struct errand *errand = NULL;
-    enum es_status status = ES_OK;
-
-    if (waiting->submission == NULL) {
-        return ES_OK;
-    }
-    status = empty_owner(drain, batch);
-    if (status != ES_OK) {
-        return status;
-    }
-    errand = waiting->submission->errand;
-    if (errand == NULL) {
-        status = add(drain, batch, &waiting->incoming); /* where it finds no room, it is held */
-        waiting->submission = NULL;
-        return status;
-    }
-    if (errand->make_lane == NULL) {
-        status = note_question(batch, waiting->submission);
-    } else {
-        status =
-            producer_rules_claim(drain->config.heads, batch, errand->producer, waiting->claimant,
-                                 errand->uid, waiting->submission, &errand->last_number);
-    }
-    if (status == ES_OK) {
-        waiting->submission = NULL;
-    }
-    return status;
+    return drain_add(drain, batch, &incoming);
 }
 
 static enum es_status take_requests(struct drain *drain, struct batch *batch)
@@ -269,10 +118,10 @@ static enum es_status take_requests(struct drain *drain, struct batch *batch)
         incoming.producer = submission_producer(submission);
         if (submission->errand != NULL || incoming.producer.size > 0) {
             drain->waiting = (struct waiting){.submission = submission, .incoming = incoming};
-            status = begin_waiting(drain);
-            status = status == ES_OK ? go_on_waiting(drain, batch) : status;
+            status = drain_begin_waiting(drain);
+            status = status == ES_OK ? drain_go_on_waiting(drain, batch) : status;
         } else {
-            status = add(drain, batch, &incoming);
+            status = drain_add(drain, batch, &incoming);
         }
     }
     return status;
@@ -309,7 +158,7 @@ static enum es_status next_ticket(struct drain *drain, struct lane_ring *ring)
 static enum es_status use_ticket(struct drain *drain, struct batch *batch, struct lane_ring *ring)
 {
     while (ring->has_ticket && ring->lane->reader.consumed < ring->until) {
-        enum es_status status = take_record(drain, batch, ring->lane);
+        enum es_status status = drain_take_record(drain, batch, ring->lane);
 
         if (status == ES_EMPTY) {
             break;
@@ -387,7 +236,7 @@ static enum es_status sweep_lane(struct drain *drain, struct batch *batch, struc
             drain->sweep_next = i > 0 ? lane->index : drain->sweep_next; /* next: who is behind */
             break;
         }
-        status = take_record(drain, batch, lane);
+        status = drain_take_record(drain, batch, lane);
     }
     of_ring->answers += batch->answer_count - answers_before;
     of_ring->bytes += batch->bytes - bytes_before;
@@ -445,7 +294,7 @@ enum es_status drain_fill(struct drain *drain, struct batch *batch, int64_t now_
     drain->now_ns = now_ns;
     status = add_held(drain, batch);
     if (status == ES_OK) {
-        status = go_on_waiting(drain, batch);
+        status = drain_go_on_waiting(drain, batch);
     }
     if (status == ES_OK) {
         status = take_requests(drain, batch);

@@ -230,7 +230,7 @@ inline judge(lane)
     (!is_written && published[lane] > consumed[lane] && \
      stored_by[number_of[RECORD(lane, consumed[lane] + 1)]] == 0)
 
-/* begin_waiting(), begin_claim() */
+/* drain_begin_waiting(), begin_claim() */
 inline begin_claim(who)
 {
     claimant = who;

@@ -16,7 +16,7 @@
  * is a state in which nothing can move and somebody is not done: an invalid end state.
  *
  * Properties
- *   a record that is taken is whole and is its lane's next             take_record()
+ *   a record that is taken is whole and is its lane's next       drain_take_record()
  *   an answer that a producer sees is in the log                       Producer, collect
  *   no position is voided, no ring refused without a hostile party     Broker
  *   when nothing can move: all that was published is logged and acknowledged   Death

@@ -70,7 +70,7 @@ es_planted(told_before_logged broker/committer.c
     "static void stage_results("
     "static void answer_requests(struct committer *committer, const struct batch *batch);
 static void stage_results(")
-es_planted(claimed_before_emptied broker/drain.c
+es_planted(claimed_before_emptied broker/drain_names.c
     "    status = empty_owner(drain, batch);
 "
     "    status = ES_OK;
