@@ -16,34 +16,6 @@ struct replaying {
     const char *why;
 };
 
-/* What batches beyond the control page say of a ring or lane; the last one counts. */
-static void note_ahead(struct es_last *ahead, const struct es_last *last)
-{
-    for (uint32_t i = 0; i < last->ring_count; i++) {
-        uint32_t at = 0;
-
-        while (at < ahead->ring_count && ahead->rings[at].ring_id != last->rings[i].ring_id) {
-            at++;
-        }
-        if (at < ES_LAST_RING_COUNT_MAX) {
-            ahead->rings[at] = last->rings[i];
-            ahead->ring_count += at == ahead->ring_count;
-        }
-    }
-    for (uint32_t i = 0; i < last->lane_count; i++) {
-        uint32_t at = 0;
-
-        while (at < ahead->lane_count &&
-               ahead->lanes[at].incarnation != last->lanes[i].incarnation) {
-            at++;
-        }
-        if (at < ES_LAST_LANE_COUNT_MAX) {
-            ahead->lanes[at] = last->lanes[i];
-            ahead->lane_count += at == ahead->lane_count;
-        }
-    }
-}
-
 /* Several batches as one. What is applied lives in memory until the log's last record is read. */
 static enum es_status apply_group(struct replaying *replaying)
 {
@@ -82,7 +54,7 @@ static enum es_status replay_record(void *context, const struct log_record *reco
     startup->replayed_batches++;
     ES_PROBE(start_record_replayed);
     if (startup->remains.is_usable && last.batch_number > startup->remains.head.batch_number) {
-        note_ahead(&startup->ahead, &last);
+        es_last_note(&startup->ahead, &last);
     }
     return ES_OK;
 }

@@ -83,3 +83,30 @@ enum es_status es_last_decode(const void *bytes, size_t size, struct es_last *re
     }
     return status;
 }
+
+void es_last_note(struct es_last *ahead, const struct es_last *last)
+{
+    for (uint32_t i = 0; i < last->ring_count; i++) {
+        uint32_t at = 0;
+
+        while (at < ahead->ring_count && ahead->rings[at].ring_id != last->rings[i].ring_id) {
+            at++;
+        }
+        if (at < ES_LAST_RING_COUNT_MAX) {
+            ahead->rings[at] = last->rings[i];
+            ahead->ring_count += at == ahead->ring_count;
+        }
+    }
+    for (uint32_t i = 0; i < last->lane_count; i++) {
+        uint32_t at = 0;
+
+        while (at < ahead->lane_count &&
+               ahead->lanes[at].incarnation != last->lanes[i].incarnation) {
+            at++;
+        }
+        if (at < ES_LAST_LANE_COUNT_MAX) {
+            ahead->lanes[at] = last->lanes[i];
+            ahead->lane_count += at == ahead->lane_count;
+        }
+    }
+}

@@ -49,4 +49,10 @@ ES_MUST_USE enum es_status es_last_encode(const struct es_last *last, void *ret_
  */
 ES_MUST_USE enum es_status es_last_decode(const void *bytes, size_t size, struct es_last *ret_last);
 
+/*
+ * Adds to 'ahead' what a later batch says of rings and lanes: of each the last one counts.
+ * What there is no room for is left out. The batch and commit numbers stay.
+ */
+void es_last_note(struct es_last *ahead, const struct es_last *last);
+
 #endif

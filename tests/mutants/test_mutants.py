@@ -62,7 +62,7 @@ MUTANTS = [
      "    struct log_point point = {.batch_number = committer->end.batch_number + 1};\n",
      ["test_commit_path"]),
     ("no replay ahead of the control page", "broker/startup_replay.c",
-     "        note_ahead(&startup->ahead, &last);\n", "",
+     "        es_last_note(&startup->ahead, &last);\n", "",
      ["test_commit_path"]),
     ("a conflict uses up a sequence", "broker/sequencer.c",
      "    if (verdict.batch_full || verdict.status != ES_OK) {\n        take_back",

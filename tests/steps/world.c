@@ -101,30 +101,6 @@ static struct lanes_config lanes_config_of(const struct world *world, struct wor
     return config;
 }
 
-/* As note_ahead() of startup_replay.c: absolute values, the last one counts. */
-static void note_ahead(struct es_last *ahead, const struct es_last *last)
-{
-    for (uint32_t i = 0; i < last->ring_count; i++) {
-        uint32_t at = 0;
-
-        while (at < ahead->ring_count && ahead->rings[at].ring_id != last->rings[i].ring_id) {
-            at++;
-        }
-        ahead->rings[at] = last->rings[i];
-        ahead->ring_count += at == ahead->ring_count;
-    }
-    for (uint32_t i = 0; i < last->lane_count; i++) {
-        uint32_t at = 0;
-
-        while (at < ahead->lane_count &&
-               ahead->lanes[at].incarnation != last->lanes[i].incarnation) {
-            at++;
-        }
-        ahead->lanes[at] = last->lanes[i];
-        ahead->lane_count += at == ahead->lane_count;
-    }
-}
-
 static void replay(const struct world *world, struct world_broker *broker,
                    const struct lanes_remains *remains, struct es_last *ahead)
 {
@@ -143,7 +119,7 @@ static void replay(const struct world *world, struct world_broker *broker,
                       "replay");
         heads_set_applied(broker->heads, broker->end.batch_number);
         if (remains->is_usable && last.batch_number > remains->head.batch_number) {
-            note_ahead(ahead, &last);
+            es_last_note(ahead, &last);
         }
     }
     store_batch_free(writes);

@@ -27,7 +27,7 @@ MUTANTS = [
      (("state->owner_incarnation != incoming->incarnation", "state->owner_incarnation == 0"),),
      "attach_entry_set"),
     ("takes over lanes as the control page has them, a batch too early", "broker/startup_replay.c",
-     (("        note_ahead(&startup->ahead, &last);\n", ""),), "commit_applied"),
+     (("        es_last_note(&startup->ahead, &last);\n", ""),), "commit_applied"),
 ]
 
 

@@ -344,9 +344,37 @@ static void encoders_say_when_there_is_no_room(void **state)
     assert_int_equal(size, 42);
 }
 
+static void of_several_batches_the_last_word_on_a_lane_counts(void **state)
+{
+    struct es_last ahead = {.batch_number = 1, .ring_count = 1, .rings = {{7, 10}}};
+    struct es_last later = {.batch_number = 2,
+                            .ring_count = 2,
+                            .rings = {{8, 5}, {7, 11}},
+                            .lane_count = 1,
+                            .lanes = {{3, 4, 64}}};
+
+    (void)state;
+    es_last_note(&ahead, &later);
+    later.lanes[0].last_sequence = 6;
+    es_last_note(&ahead, &later);
+    assert_int_equal(ahead.batch_number, 1);
+    assert_int_equal(ahead.ring_count, 2);
+    assert_int_equal(ahead.rings[0].cursor, 11);
+    assert_int_equal(ahead.rings[1].ring_id, 8);
+    assert_int_equal(ahead.lane_count, 1);
+    assert_int_equal(ahead.lanes[0].last_sequence, 6);
+    for (uint64_t i = 0; i < 2 * ES_LAST_LANE_COUNT_MAX; i++) { /* more than there can be */
+        later.lanes[0].incarnation = 100 + i;
+        es_last_note(&ahead, &later);
+    }
+    assert_int_equal(ahead.lane_count, ES_LAST_LANE_COUNT_MAX);
+    assert_int_equal(ahead.lanes[0].incarnation, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_several_batches_the_last_word_on_a_lane_counts),
         cmocka_unit_test(values_that_break_a_rule_are_refused),
         cmocka_unit_test(bodies_of_log_records_that_break_a_rule_are_refused),
         cmocka_unit_test(a_full_last_and_full_epochs_fit_their_announced_sizes),
