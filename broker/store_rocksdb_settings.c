@@ -41,6 +41,7 @@ static const struct setting database_settings[] = {
     {"bytes_per_sync", "1048576"},
     {"avoid_unnecessary_blocking_io", "true"}, /* files are deleted by RocksDB's own threads */
     {"max_open_files", "512"},
+    {"max_file_opening_threads", "2"}, /* 16 would begin for each family, twice in a start */
     {"skip_stats_update_on_db_open", "true"},
     {"stats_dump_period_sec", "0"},
     {"stats_persist_period_sec", "0"},
