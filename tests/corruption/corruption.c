@@ -153,6 +153,7 @@ static void work(const struct asked *asked, const struct damage_class *class, un
         group_try(&group, number_of(asked, all, i));
     }
     group_end(&group);
+    trial_end();
     atomic_fetch_add(&tally->whole, group.whole_count);
 }
 

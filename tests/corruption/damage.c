@@ -7,189 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/log_format.h"
+#include "tests/corruption/places.h"
 
 enum {
-    SLOT_BYTES = LOG_HEADER_SLOT_BYTES,
-    SST_FOOTER_BYTES = 53,
-    TAIL_BYTES = 64 * 1024,
     PAGE_BYTES = 4096
 };
-
-static bool begins(const char *text, const char *start)
-{
-    return strncmp(text, start, strlen(start)) == 0;
-}
-
-static bool ends(const char *text, const char *end)
-{
-    size_t size = strlen(text);
-
-    return size >= strlen(end) && strcmp(text + size - strlen(end), end) == 0;
-}
-
-/* ---- Stretches of bytes that a class is about -------------------------------- */
-
-struct stretch {
-    const struct image_file *file;
-    uint64_t from;
-    uint64_t size;
-};
-
-enum {
-    STRETCHES_MAX = 65536
-};
-
-struct stretches {
-    struct stretch all[STRETCHES_MAX];
-    uint32_t count;
-    uint64_t bytes;
-};
-
-typedef void (*stretch_fn)(const struct image_file *file, struct stretches *stretches);
-
-static void add(struct stretches *stretches, const struct image_file *file, uint64_t from,
-                uint64_t size)
-{
-    if (stretches->count == STRETCHES_MAX) {
-        errx(2, "too many stretches");
-    }
-    stretches->all[stretches->count++] = (struct stretch){file, from, size};
-    stretches->bytes += size;
-}
-
-static const struct stretches *stretches_of(const struct damage_base *base, stretch_fn look)
-{
-    static struct stretches stretches;
-
-    stretches.count = 0;
-    stretches.bytes = 0;
-    for (uint32_t i = 0; i < base->store.file_count; i++) {
-        look(&base->store.files[i], &stretches);
-    }
-    return &stretches;
-}
-
-static void whole_if(bool is_meant, const struct image_file *file, struct stretches *stretches)
-{
-    if (is_meant && file->size > 0) {
-        add(stretches, file, 0, file->size);
-    }
-}
-
-static void in_manifest(const struct image_file *file, struct stretches *stretches)
-{
-    whole_if(begins(file->name, "rocksdb/MANIFEST"), file, stretches);
-}
-
-static void in_current(const struct image_file *file, struct stretches *stretches)
-{
-    whole_if(strcmp(file->name, "rocksdb/CURRENT") == 0, file, stretches);
-}
-
-static void in_anchor(const struct image_file *file, struct stretches *stretches)
-{
-    whole_if(strcmp(file->name, "anchor") == 0, file, stretches);
-}
-
-static void in_segment_headers(const struct image_file *file, struct stretches *stretches)
-{
-    for (uint64_t slot = 0; begins(file->name, "log/") && slot < LOG_HEADER_SLOT_COUNT; slot++) {
-        add(stretches, file, slot * LOG_HEADER_SLOT_STRIDE, SLOT_BYTES);
-    }
-}
-
-/* The end of the last record in a segment file, or 0. */
-static uint64_t visit_records(const struct image_file *file, struct stretches *stretches)
-{
-    uint64_t end = 0;
-
-    for (uint64_t at = LOG_HEADER_PAGE_BYTES; begins(file->name, "log/") && at + 48 <= file->size;
-         at += LOG_RECORD_ALIGNMENT) {
-        uint32_t body_bytes = 0;
-
-        if (memcmp(file->bytes + at, "ESRC", 4) == 0) {
-            memcpy(&body_bytes, file->bytes + at + 4, sizeof body_bytes);
-            if (stretches != NULL) {
-                add(stretches, file, at, LOG_RECORD_HEADER_BYTES);
-            }
-            end = at + LOG_RECORD_HEADER_BYTES + body_bytes;
-        }
-    }
-    return end < file->size ? end : file->size;
-}
-
-static void in_record_headers(const struct image_file *file, struct stretches *stretches)
-{
-    (void)visit_records(file, stretches);
-}
-
-static void in_sst_footers(const struct image_file *file, struct stretches *stretches)
-{
-    if (ends(file->name, ".sst")) {
-        add(stretches, file, file->size - SST_FOOTER_BYTES, SST_FOOTER_BYTES);
-    }
-}
-
-static void in_log_tails(const struct image_file *file, struct stretches *stretches)
-{
-    uint64_t end = visit_records(file, NULL);
-
-    if (end > 0) {
-        uint64_t from = end > TAIL_BYTES ? end - TAIL_BYTES : 0;
-
-        add(stretches, file, from, end - from);
-    }
-}
-
-static void at_other_ends(const struct image_file *file, struct stretches *stretches)
-{
-    if (!begins(file->name, "log/") && file->size > 0) {
-        uint64_t from = file->size > TAIL_BYTES ? file->size - TAIL_BYTES : 0;
-
-        add(stretches, file, from, file->size - from);
-    }
-}
-
-/* One byte for each place where something begins: a record of the log, else a page. */
-static void at_boundaries(const struct image_file *file, struct stretches *stretches)
-{
-    static struct stretches records;
-
-    records.count = 0;
-    records.bytes = 0;
-    if (begins(file->name, "log/")) {
-        (void)visit_records(file, &records);
-        for (uint32_t i = 0; i < records.count; i++) {
-            add(stretches, file, records.all[i].from, 1);
-        }
-    } else {
-        for (uint64_t at = 0; at < file->size; at += PAGE_BYTES) {
-            add(stretches, file, at, 1);
-        }
-    }
-}
-
-static void everywhere(const struct image_file *file, struct stretches *stretches)
-{
-    whole_if(true, file, stretches);
-}
-
-/* The file, and the place in it, of byte 'index' of all stretches. */
-static const struct image_file *place(const struct stretches *stretches, uint64_t index,
-                                      uint64_t *ret_offset)
-{
-    for (uint32_t i = 0; i < stretches->count; i++) {
-        const struct stretch *stretch = &stretches->all[i];
-
-        if (index < stretch->size) {
-            *ret_offset = stretch->from + index;
-            return stretch->file;
-        }
-        index -= stretch->size;
-    }
-    errx(2, "there is no such damage");
-}
 
 /* ---- Single damages ---------------------------------------------------------- */
 
@@ -224,57 +46,23 @@ static void flip(struct damage *damage, const struct image_file *file, uint64_t 
              file->size);
 }
 
-static void make_bit(const struct damage_base *base, stretch_fn where, uint64_t index,
+static void make_bit(const struct damage_base *base, places_fn where, uint64_t index,
                      struct damage *damage)
 {
     uint64_t offset = 0;
-    const struct image_file *file = place(stretches_of(base, where), index / 8, &offset);
+    const struct image_file *file = places_find(where(&base->store), index / 8, &offset);
 
     flip(damage, file, offset, (unsigned)(index % 8));
 }
 
-#define BIT_CLASS(name, where)                                                                   \
-    static uint64_t count_##name(const struct damage_base *base)                                 \
-    {                                                                                            \
-        return stretches_of(base, where)->bytes * 8;                                             \
-    }                                                                                            \
-    static void make_##name(const struct damage_base *base, uint64_t index, struct prng *random, \
-                            struct damage *ret_damage)                                           \
-    {                                                                                            \
-        (void)random;                                                                            \
-        make_bit(base, where, index, ret_damage);                                                \
-    }
-
-BIT_CLASS(manifest_bit, in_manifest)
-BIT_CLASS(current_bit, in_current)
-BIT_CLASS(anchor_bit, in_anchor)
-BIT_CLASS(segment_header_bit, in_segment_headers)
-BIT_CLASS(record_header_bit, in_record_headers)
-BIT_CLASS(sst_footer_bit, in_sst_footers)
-
-static void make_random_bit(const struct damage_base *base, uint64_t index, struct prng *random,
-                            struct damage *ret_damage)
-{
-    const struct stretches *stretches = stretches_of(base, everywhere);
-
-    (void)index;
-    make_bit(base, everywhere, prng_below(random, stretches->bytes * 8), ret_damage);
-}
-
-static uint64_t count_log_cut(const struct damage_base *base)
-{
-    return stretches_of(base, in_log_tails)->bytes * 2;
-}
-
 /* The file ends there, or nothing but zeros comes. */
-static void make_log_cut(const struct damage_base *base, uint64_t index, struct prng *random,
-                         struct damage *ret_damage)
+static void make_tail_cut(const struct damage_base *base, places_fn where, uint64_t index,
+                          struct damage *ret_damage)
 {
     uint64_t offset = 0;
-    const struct image_file *file = place(stretches_of(base, in_log_tails), index / 2, &offset);
+    const struct image_file *file = places_find(where(&base->store), index / 2, &offset);
     struct image_file *changed = change(ret_damage, file);
 
-    (void)random;
     if (index % 2 == 0) {
         changed->size = offset;
     } else {
@@ -284,38 +72,57 @@ static void make_log_cut(const struct damage_base *base, uint64_t index, struct 
              index % 2 == 0 ? "cut" : "zeros", offset, file->size);
 }
 
-static void make_cut(const struct damage_base *base, stretch_fn where, uint64_t index,
+static void make_cut(const struct damage_base *base, places_fn where, uint64_t index,
                      struct damage *damage)
 {
     uint64_t offset = 0;
-    const struct image_file *file = place(stretches_of(base, where), index, &offset);
+    const struct image_file *file = places_find(where(&base->store), index, &offset);
 
     change(damage, file)->size = offset;
     describe(damage, "%s: cut at byte %" PRIu64 " of %" PRIu64, file->name, offset, file->size);
 }
 
-#define CUT_CLASS(name, where)                                                                   \
+/* A class whose damages are numbered: so many of each byte of some places. */
+#define PLACES_CLASS(name, places, per_byte, make_one)                                           \
     static uint64_t count_##name(const struct damage_base *base)                                 \
     {                                                                                            \
-        return stretches_of(base, where)->bytes;                                                 \
+        return places(&base->store)->bytes * (per_byte);                                         \
     }                                                                                            \
     static void make_##name(const struct damage_base *base, uint64_t index, struct prng *random, \
                             struct damage *ret_damage)                                           \
     {                                                                                            \
         (void)random;                                                                            \
-        make_cut(base, where, index, ret_damage);                                                \
+        make_one(base, places, index, ret_damage);                                               \
     }
 
-CUT_CLASS(file_cut, at_other_ends)
-CUT_CLASS(boundary_cut, at_boundaries)
+PLACES_CLASS(manifest_bit, places_manifest, 8, make_bit)
+PLACES_CLASS(current_bit, places_current, 8, make_bit)
+PLACES_CLASS(anchor_bit, places_anchor, 8, make_bit)
+PLACES_CLASS(segment_header_bit, places_segment_headers, 8, make_bit)
+PLACES_CLASS(record_header_bit, places_record_headers, 8, make_bit)
+PLACES_CLASS(sst_footer_bit, places_sst_footers, 8, make_bit)
+PLACES_CLASS(log_cut, places_log_tail, 2, make_tail_cut)
+PLACES_CLASS(older_log_cut, places_log_rest, 2, make_tail_cut)
+PLACES_CLASS(file_cut, places_other_tails, 1, make_cut)
+PLACES_CLASS(unread_cut, places_unread, 1, make_cut)
+PLACES_CLASS(boundary_cut, places_boundaries, 1, make_cut)
+
+static void make_random_bit(const struct damage_base *base, uint64_t index, struct prng *random,
+                            struct damage *ret_damage)
+{
+    const struct places *places = places_everywhere(&base->store);
+
+    (void)index;
+    make_bit(base, places_everywhere, prng_below(random, places->bytes * 8), ret_damage);
+}
 
 /* A random page of a random file. */
 static const struct image_file *random_page(const struct damage_base *base, struct prng *random,
                                             uint64_t *ret_from, uint64_t *ret_size)
 {
-    const struct stretches *stretches = stretches_of(base, everywhere);
+    const struct places *places = places_everywhere(&base->store);
     const struct image_file *file =
-        place(stretches, prng_below(random, stretches->bytes), ret_from);
+        places_find(places, prng_below(random, places->bytes), ret_from);
 
     *ret_from -= *ret_from % PAGE_BYTES;
     *ret_size = file->size - *ret_from < PAGE_BYTES ? file->size - *ret_from : PAGE_BYTES;
@@ -475,9 +282,13 @@ const struct damage_class damage_classes[] = {
     {"record-header-bits", "every bit of the log's record headers", count_record_header_bit,
      make_record_header_bit},
     {"sst-footer-bits", "every bit of the SST footers", count_sst_footer_bit, make_sst_footer_bit},
-    {"log-cuts", "the log's tail cut, or zeroed, at every byte", count_log_cut, make_log_cut},
+    {"log-cuts", "the last 64 KiB of the log cut, or zeroed, at every byte", count_log_cut,
+     make_log_cut},
+    {"older-log-cuts", "the log before that cut, or zeroed, at every byte", count_older_log_cut,
+     make_older_log_cut},
     {"file-cuts", "every other file cut at every byte of its last 64 KiB", count_file_cut,
      make_file_cut},
+    {"unread-cuts", "OPTIONS and IDENTITY cut at every byte", count_unread_cut, make_unread_cut},
     {"boundary-cuts", "each file cut at each page, those of the log at each record",
      count_boundary_cut, make_boundary_cut},
     {"random-bits", "random bits over all files", NULL, make_random_bit},

@@ -10,6 +10,7 @@
 
 #include "broker/log.h"
 #include "broker/offline_store.h"
+#include "tests/corruption/places.h"
 #include "tests/corruption/reads.h"
 
 enum {
@@ -212,6 +213,9 @@ static enum reach_kind reach_of_change(const struct reach *reach,
         for (uint32_t i = 0; i < reach->unit_count; i++) {
             units[i] |= reach->is_late[i];
         }
+        return REACH_SOME;
+    }
+    if (places_is_unread(change->name)) {
         return REACH_SOME;
     }
     if (dot == NULL || strcmp(dot, ".sst") != 0) {

@@ -32,7 +32,7 @@ PATIENCE_S = 300
 SMALL = {"events": 2000, "segment": 64 * 1024, "older": (500, 1000, 1500)}
 LARGE = {"events": 100000, "segment": 256 * 1024, "older": (50000,)}
 SMALL_CLASSES = ("manifest-bits", "current-bits", "anchor-bits", "segment-header-bits",
-                 "record-header-bits", "sst-footer-bits", "log-cuts", "file-cuts", "boundary-cuts", "deleted-files",
+                 "record-header-bits", "sst-footer-bits", "log-cuts", "older-log-cuts", "file-cuts", "unread-cuts", "boundary-cuts", "deleted-files",
                  "swapped-files", "older-files", "older-directories")
 LARGE_CLASSES = ("random-bits", "boundary-cuts", "zeroed-pages", "swapped-pages", "deleted-files",
                  "swapped-files", "older-files", "older-directories")
@@ -304,8 +304,8 @@ def negative(root, arguments):
     caught = missed = 0
     for blind, name, arguments.whole in BLIND:
         print(f"without the check '{blind}', everything read in one trial of {arguments.whole}:")
-        bad = run_classes(store, older, [name], arguments, 60, ["--count", "60", "--blind", blind])[1]
-        print(f"-> {'caught by ' + str(bad) + ' of 60 trials' if bad else 'NOT caught'}")
+        bad = run_classes(store, older, [name], arguments, 60, ["--count", "200", "--blind", blind])[1]
+        print(f"-> {'caught by ' + str(bad) + ' of 200 trials' if bad else 'NOT caught'}")
         caught += 1 if bad else 0
         missed += 0 if bad else 1
     return caught, missed

@@ -1,21 +1,14 @@
 #include "tests/corruption/trial.h"
 
 #include <err.h>
-#include <fcntl.h>
-#include <signal.h>
+#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "broker/startup.h"
-
-enum {
-    PATIENCE_S = 600 /* what takes so long on a busy machine, too, is stuck */
-};
+#include "tests/corruption/runner.h"
 
 const char *const trial_outcome_names[TRIAL_OUTCOME_COUNT] = {
     "refused", "read error", "verify", "harmless", "receipt", "silent",
@@ -98,6 +91,7 @@ static void read_and_judge(const struct trial_reading *reading, struct startup *
         .context = &trying, .wants = wants, .ended = ended, .gives_up = reading->owner_count == 1};
     struct comparison total;
 
+    memset(&trying, 0, sizeof trying);
     trying.reading = reading;
     history_compare(reading->history, startup->store, &observer, &total);
     for (uint32_t i = 0; i < reading->owner_count; i++) {
@@ -116,28 +110,28 @@ static void read_and_judge(const struct trial_reading *reading, struct startup *
     }
 }
 
-/* In the child: what it finds is in the results when it ends. */
-static void try(const struct damage *damage, const struct trial_reading *reading, const char *path,
+static void try(const struct trial_reading *reading, bool is_older_directory, const char *path,
                 struct trial_result *results)
 {
     static struct counters counters;
     static struct startup startup;
     static char why[DATA_WHY_BYTES];
-    enum es_status status = start(path, &counters, &startup, why);
+    enum es_status status = ES_OK;
 
+    memset(&counters, 0, sizeof counters);
+    status = start(path, &counters, &startup, why);
     results[0].status = status;
     if (status != ES_OK) {
         snprintf(results[0].text, sizeof results[0].text, "%.*s", (int)sizeof results[0].text - 1,
                  why);
         results[0].outcome = why[0] == '\0' ? TRIAL_MUTE : TRIAL_REFUSED;
-    } else if (damage->is_older_directory && startup.end.position < reading->history->event_count) {
+    } else if (is_older_directory && startup.end.position < reading->history->event_count) {
         /* Its heads and keys are of that time too: that it is older is what a receipt tells. */
         results[0].outcome = TRIAL_RECEIPT;
+        startup_close(&startup);
     } else {
         read_and_judge(reading, &startup, results);
-        if (reading->is_whole) {
-            startup_close(&startup);
-        }
+        startup_close(&startup);
         return;
     }
     for (uint32_t i = 1; i < reading->owner_count; i++) {
@@ -147,70 +141,70 @@ static void try(const struct damage *damage, const struct trial_reading *reading
 
 /* ---- The process --------------------------------------------------------------- */
 
-/* What RocksDB and assertions say as they end the process goes into the result. */
-static void redirect(int pipe_end)
-{
-    const struct rlimit none = {0, 0};
+/* What the process is told, and what it found. */
+struct order {
+    char path[IMAGE_PATH_BYTES];
+    const struct history *history; /* at the same place in both */
+    bool is_older_directory;
+    bool is_whole;
+    bool has_owners;
+    uint32_t owner_count;
+    struct trial_result results[TRIAL_OWNERS_MAX];
+    uint8_t owners[];
+};
 
-    dup2(pipe_end, STDERR_FILENO);
-    (void)setrlimit(RLIMIT_CORE, &none);
-    alarm(PATIENCE_S);
+static struct runner runner;
+
+static void obey(void *memory)
+{
+    struct order *order = memory;
+    const struct trial_reading reading = {.history = order->history,
+                                          .owners = order->has_owners ? order->owners : NULL,
+                                          .owner_count = order->owner_count,
+                                          .is_whole = order->is_whole};
+
+    try(&reading, order->is_older_directory, order->path, order->results);
 }
 
-static void read_said(int pipe_end, struct trial_result *result)
+static struct order *make_order(const struct damage *damage, const struct trial_reading *reading,
+                                const char *path)
 {
-    char said[TRIAL_TEXT_BYTES] = "";
-    ssize_t size = read(pipe_end, said, sizeof said - 1);
+    const uint32_t unit_count = history_unit_count(reading->history);
+    struct order *order = NULL;
 
-    if (size > 0 && result->text[0] == '\0') {
+    if (runner.memory == NULL) {
+        runner_init(&runner, obey, sizeof *order + unit_count);
+    }
+    order = runner.memory;
+    memset(order, 0, sizeof *order);
+    snprintf(order->path, sizeof order->path, "%s", path);
+    order->history = reading->history;
+    order->is_older_directory = damage->is_older_directory;
+    order->is_whole = reading->is_whole;
+    order->has_owners = reading->owners != NULL;
+    order->owner_count = reading->owner_count;
+    if (order->has_owners) {
+        memcpy(order->owners, reading->owners, unit_count);
+    }
+    return order;
+}
+
+static void run(struct order *order)
+{
+    char said[TRIAL_TEXT_BYTES];
+    enum runner_ending ending = runner_run(&runner, said, sizeof said);
+    struct trial_result *result = &order->results[0];
+
+    if (ending == RUNNER_DONE) {
+        return;
+    }
+    result->outcome = ending == RUNNER_HUNG ? TRIAL_HUNG : TRIAL_CRASHED;
+    if (result->text[0] == '\0') {
         memcpy(result->text, said, sizeof said);
     }
-}
-
-static void run_child(const struct damage *damage, const struct trial_reading *reading,
-                      const char *path, struct trial_result *shared)
-{
-    int ends[2];
-    int status = 0;
-    pid_t child = -1;
-
-    memset(shared, 0, TRIAL_OWNERS_MAX * sizeof *shared);
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
-        err(2, "pipe");
+    for (uint32_t i = 1; i < order->owner_count; i++) {
+        order->results[i] = *result;
     }
-    child = fork();
-    if (child == 0) {
-        redirect(ends[1]);
-        try(damage, reading, path, shared);
-        _exit(0);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child) {
-        err(2, "fork");
-    }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        shared[0].outcome =
-            WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? TRIAL_HUNG : TRIAL_CRASHED;
-        read_said(ends[0], &shared[0]);
-        for (uint32_t i = 1; i < reading->owner_count; i++) {
-            shared[i] = shared[0];
-        }
-    }
-    close(ends[0]);
-    close(ends[1]);
-}
-
-static struct trial_result *shared_results(void)
-{
-    static struct trial_result *shared;
-
-    if (shared == NULL) {
-        shared = mmap(NULL, TRIAL_OWNERS_MAX * sizeof *shared, PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (shared == MAP_FAILED) {
-            err(2, "mmap");
-        }
-    }
-    return shared;
 }
 
 static void check_unchanged(const struct damage *damage, const char *path,
@@ -228,11 +222,16 @@ static void check_unchanged(const struct damage *damage, const char *path,
     result->outcome = TRIAL_CHANGED;
 }
 
-void trial_run(const struct damage *damage, const struct trial_reading *reading, const char *path,
+void trial_run(const struct damage *damage, const struct trial_reading *reading, const char *beside,
                struct trial_result ret_results[TRIAL_OWNERS_MAX])
 {
-    struct trial_result *shared = shared_results();
+    static uint64_t count;
+    char path[IMAGE_PATH_BYTES];
+    struct order *order = NULL;
 
+    /* Another place each time: RocksDB keeps what a process has open by its name. */
+    snprintf(path, sizeof path, "%.900s.%" PRIu64, beside, count++);
+    order = make_order(damage, reading, path);
     directory_image_copy(damage->image, path);
     for (size_t i = 0; i < damage->change_count; i++) {
         const struct image_file *file = &damage->changes[i];
@@ -243,12 +242,17 @@ void trial_run(const struct damage *damage, const struct trial_reading *reading,
             directory_image_replace(path, file->name, file->bytes, file->size);
         }
     }
-    run_child(damage, reading, path, shared);
-    if (shared[0].outcome == TRIAL_REFUSED) {
-        check_unchanged(damage, path, &shared[0]);
+    run(order);
+    if (order->results[0].outcome == TRIAL_REFUSED) {
+        check_unchanged(damage, path, &order->results[0]);
     }
     directory_image_remove(path);
-    memcpy(ret_results, shared, TRIAL_OWNERS_MAX * sizeof *shared);
+    memcpy(ret_results, order->results, sizeof order->results);
+}
+
+void trial_end(void)
+{
+    runner_end(&runner);
 }
 
 void trial_record(const struct directory_image *image, const char *path, const char *history_path)

@@ -1,6 +1,6 @@
 /*
- * One trial: a damaged copy, a start on it, and a reading of everything, in a child
- * process, for RocksDB may end it.
+ * One trial: a damaged copy, a start on it, and a reading of everything, in a process of
+ * its own (runner.h), for RocksDB may end it.
  *
  * Threads. One.
  */
@@ -59,11 +59,15 @@ struct trial_reading {
 };
 
 /*
- * Makes the damage at 'path', where nothing is, tries it, and removes it. A result for each
- * owner; a start that is refused, or a process that ends, is the result of all.
+ * Makes the damage in a directory beside 'beside', tries it, and removes it. A result for each
+ * owner; a start that is refused, or a process that ends, is the result of all. The history
+ * is the same in every call of one process.
  */
-void trial_run(const struct damage *damage, const struct trial_reading *reading, const char *path,
+void trial_run(const struct damage *damage, const struct trial_reading *reading, const char *beside,
                struct trial_result ret_results[TRIAL_OWNERS_MAX]);
+
+/* Ends the process in which trials were made. */
+void trial_end(void);
 
 /* Records the history of an undamaged copy. Ends the program if it is not sound. */
 void trial_record(const struct directory_image *image, const char *path, const char *history_path);
