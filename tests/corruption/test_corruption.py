@@ -32,8 +32,8 @@ PATIENCE_S = 300
 SMALL = {"events": 2000, "segment": 64 * 1024, "older": (500, 1000, 1500)}
 LARGE = {"events": 100000, "segment": 256 * 1024, "older": (50000,)}
 SMALL_CLASSES = ("manifest-bits", "current-bits", "anchor-bits", "segment-header-bits",
-                 "record-header-bits", "sst-footer-bits", "log-cuts", "older-log-cuts", "file-cuts", "unread-cuts", "boundary-cuts", "deleted-files",
-                 "swapped-files", "older-files", "older-directories")
+                 "record-header-bits", "sst-footer-bits", "log-cuts", "older-log-cuts", "file-cuts",
+                 "unread-cuts", "boundary-cuts", "deleted-files", "swapped-files", "older-files", "older-directories")
 LARGE_CLASSES = ("random-bits", "boundary-cuts", "zeroed-pages", "swapped-pages", "deleted-files",
                  "swapped-files", "older-files", "older-directories")
 BLIND = (("anchor", "log-cuts", 1), ("replay", "zeroed-pages", 1), ("iterators", "zeroed-pages", 1),
