@@ -246,9 +246,23 @@ static bool is_worth_staying(struct commit_loop *loop)
     return false;
 }
 
+/* Whoever rings for nothing is not listened to for long. */
+static void note_vain_bells(struct commit_loop *loop, struct lane_ring *const *rings,
+                            uint32_t ring_count)
+{
+    int64_t now_ns = es_monotonic_ns();
+
+    for (uint32_t i = 0; i < ring_count; i++) {
+        if (es_doorbell_has_rung(&loop->doorbell, i) && !share_is_ready(rings[i], now_ns)) {
+            share_note_turn(loop->config.lanes, rings[i], false, now_ns);
+        }
+    }
+}
+
 /* Producers whose ring rests need not wake anybody: its end is waited for. */
 static void sleep_until_something_waits(struct commit_loop *loop)
 {
+    struct lane_ring *listened[ES_RING_COUNT_MAX];
     const struct es_ring *rings[ES_RING_COUNT_MAX];
     uint32_t ring_count = 0;
     int64_t now_ns = es_monotonic_ns();
@@ -256,9 +270,10 @@ static void sleep_until_something_waits(struct commit_loop *loop)
     int64_t rests_until_ns = share_rests_until(loop->config.lanes, now_ns);
 
     for (uint32_t i = 0; i < ES_RING_COUNT_MAX; i++) {
-        const struct lane_ring *ring = lanes_ring(loop->config.lanes, i);
+        struct lane_ring *ring = lanes_ring(loop->config.lanes, i);
 
         if (ring != NULL && ring->rests_until_ns <= now_ns) {
+            listened[ring_count] = ring;
             rings[ring_count++] = &ring->reader.ring;
         }
     }
@@ -271,9 +286,9 @@ static void sleep_until_something_waits(struct commit_loop *loop)
     if (rests_until_ns < until_ns) {
         until_ns = rests_until_ns;
     }
-    if (es_doorbell_sleep(&loop->doorbell, until_ns) != ES_OK) {
-        return; /* the deadline: time to sweep, or for who rested */
-    }
+    if (es_doorbell_sleep(&loop->doorbell, until_ns) == ES_OK) {
+        note_vain_bells(loop, listened, ring_count);
+    } /* else the deadline: time to sweep, or for who rested */
 }
 
 /* What is in the rings was accepted: it is committed, also what no ticket tells

@@ -173,8 +173,10 @@ static enum es_status use_ticket(struct drain *drain, struct batch *batch, struc
 
 static enum es_status drain_ring(struct drain *drain, struct batch *batch, struct lane_ring *ring)
 {
+    const uint32_t answers_before = batch->answer_count;
     struct share share;
     enum es_status status = ES_OK;
+    bool had_ticket = ring->has_ticket;
 
     if (drain->now_ns < ring->rests_until_ns) {
         return ES_EMPTY;
@@ -186,8 +188,14 @@ static enum es_status drain_ring(struct drain *drain, struct batch *batch, struc
         }
         if (status == ES_OK) {
             ring->active_ns = drain->now_ns;
+            had_ticket = true;
             status = use_ticket(drain, batch, ring);
         }
+    }
+    if (had_ticket) {
+        share_note_turn(drain->config.lanes, ring,
+                        batch->answer_count != answers_before || drain->held.is_held,
+                        drain->now_ns);
     }
     /* A ticket in hand, or whose last record is held, is not done: after a
      * restart it is taken again and finds what is left of it. */

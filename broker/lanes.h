@@ -45,6 +45,7 @@ struct lane_ring {
     uint32_t lane_count;
     int64_t active_ns;      /* when a ticket of it was taken last; 0: never */
     int64_t rests_until_ns; /* it had its share: share.h */
+    uint32_t vain_turns;    /* in a row */
     uint32_t fault_index;   /* shm/fault.h */
 };
 

@@ -34,7 +34,8 @@
 #define SHARE_TICKETS_MAX 1024u
 #define SHARES_OF_BYTES 4u           /* and of its bytes one in so many, */
 #define SHARE_BYTES_MAX (128u << 10) /* at most these, and a record; */
-#define SHARE_REST_NS 1000000        /* then nothing of it for so long */
+#define SHARE_REST_NS 1000000        /* then nothing of it for so long; */
+#define SHARE_VAIN_TURNS_MAX 16u     /* nor after so many looks in a row without a record */
 
 #define SWEEP_INTERVAL_NS 10000000u /* a lane published but without ticket for so long is swept */
 #define SWEEP_LATE_NS 100000000     /* a sweep that has waited so long goes before the rings */

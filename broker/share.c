@@ -61,6 +61,12 @@ bool share_has_room(const struct share *share, const struct batch *batch)
            (batch->answer_count < share->answers_max && batch->bytes < share->bytes_max);
 }
 
+static void rest(struct lane_ring *ring, int64_t now_ns)
+{
+    ring->rests_until_ns = now_ns + SHARE_REST_NS;
+    ring->vain_turns = 0;
+}
+
 bool share_take_ticket(struct share *share, struct lane_ring *ring, const struct batch *batch,
                        int64_t now_ns)
 {
@@ -69,7 +75,20 @@ bool share_take_ticket(struct share *share, struct lane_ring *ring, const struct
     if (has_more) {
         share->tickets_left--;
     } else if (share->is_limited) {
-        ring->rests_until_ns = now_ns + SHARE_REST_NS;
+        rest(ring, now_ns);
     }
     return has_more;
+}
+
+void share_note_turn(struct lanes *lanes, struct lane_ring *ring, bool got_record, int64_t now_ns)
+{
+    if (got_record) {
+        ring->vain_turns = 0;
+        return;
+    }
+    ring->active_ns = now_ns; /* to be reckoned with, though it gives nothing */
+    ring->vain_turns++;
+    if (ring->vain_turns >= SHARE_VAIN_TURNS_MAX && share_is_due(lanes, now_ns)) {
+        rest(ring, now_ns);
+    }
 }

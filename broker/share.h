@@ -6,6 +6,9 @@
  * SHARE_REST_NS, for batch upon batch of one user's flood would take the processor, the
  * disk and the store's background work from the others, however short each batch is.
  * What rests lies in its lanes, and its producers wait as they do for a full ring.
+ * So does a ring that has the commit thread look at it again and again for nothing, by
+ * tickets without records or a bell without tickets. Sound producers never come near
+ * that: behind each bell of theirs was a ticket, and behind each ticket a record.
  *
  * Threads. The commit thread alone.
  */
@@ -44,5 +47,8 @@ bool share_has_room(const struct share *share, const struct batch *batch);
 /* False: it is used up, and the ring rests from now on. */
 bool share_take_ticket(struct share *share, struct lane_ring *ring, const struct batch *batch,
                        int64_t now_ns);
+
+/* The commit thread turned to a ring, for its tickets or its bell, and got a record of it, or none. */
+void share_note_turn(struct lanes *lanes, struct lane_ring *ring, bool got_record, int64_t now_ns);
 
 #endif

@@ -57,6 +57,12 @@ enum es_status es_doorbell_sleep(struct es_doorbell *doorbell, int64_t deadline_
     return status;
 }
 
+bool es_doorbell_has_rung(const struct es_doorbell *doorbell, uint32_t index)
+{
+    return atomic_load_explicit(&doorbell->rings[index]->bell, memory_order_relaxed) !=
+           doorbell->bells_seen[index];
+}
+
 void es_doorbell_wake(struct es_doorbell *doorbell)
 {
     (void)atomic_fetch_add_explicit(&doorbell->word, 1, memory_order_seq_cst);     /* [R1] [D2] */

@@ -57,6 +57,9 @@ void es_doorbell_arm(struct es_doorbell *doorbell, const struct es_ring *const *
  */
 ES_MUST_USE enum es_status es_doorbell_sleep(struct es_doorbell *doorbell, int64_t deadline_ns);
 
+/* Whether the bell of the ring at 'index' has rung since it was armed last. */
+bool es_doorbell_has_rung(const struct es_doorbell *doorbell, uint32_t index);
+
 /* Takes the announcement back. */
 void es_doorbell_disarm(struct es_doorbell *doorbell);
 

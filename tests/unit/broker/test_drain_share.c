@@ -162,6 +162,47 @@ static void a_flood_of_stale_tickets_is_a_share_too(void **state)
     parts_detach(&producer);
 }
 
+/* Each look finds a ticket and no record: not for long, beside somebody else. */
+static void who_is_looked_at_in_vain_rests(void **state)
+{
+    struct commit_parts *parts = *state;
+    uint32_t lane_index = 0;
+    struct lane_ring *other = ring_of_another_user(parts, &lane_index);
+    struct parts_producer producer;
+    struct lane_ring *own = NULL;
+    struct es_lane_result result;
+
+    parts_attach(parts, &producer);
+    own = lanes_ring(parts->lanes, producer.attachment.ring_index);
+    for (uint32_t i = 0; i < 3 * SHARE_VAIN_TURNS_MAX; i++) { /* alone it may */
+        assert_int_equal(es_ring_place(&other->reader.ring, lane_index, UINT64_C(1) << 20), ES_OK);
+        assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
+        assert_int_equal(other->rests_until_ns, 0);
+    }
+    other->vain_turns = 0;
+    for (uint32_t i = 1; i <= SHARE_VAIN_TURNS_MAX; i++) {
+        assert_int_equal(other->rests_until_ns, 0);
+        own->active_ns = NOW_NS;
+        assert_int_equal(es_ring_place(&other->reader.ring, lane_index, UINT64_C(1) << 20), ES_OK);
+        assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
+    }
+    assert_int_equal(other->rests_until_ns, NOW_NS + SHARE_REST_NS);
+    assert_int_equal(own->rests_until_ns, 0);
+
+    other->active_ns = NOW_NS + SHARE_REST_NS;
+    for (uint32_t i = 0; i < 3 * SHARE_VAIN_TURNS_MAX; i++) { /* a record in between is a reason */
+        if (i % (SHARE_VAIN_TURNS_MAX - 1) == 0) {
+            assert_int_equal(parts_publish(&producer, "a:b:L0:c:M1", PARTS_ANY, i, true), ES_OK);
+        }
+        assert_int_equal(es_ring_place(&own->reader.ring, lane_index, UINT64_C(1) << 20), ES_OK);
+        assert_int_equal(commit_parts_round(parts, NOW_NS + SHARE_REST_NS), ES_OK);
+        assert_int_equal(own->rests_until_ns, 0);
+        while (es_lane_collect(&producer.writer, &result) == ES_OK) {
+        }
+    }
+    parts_detach(&producer);
+}
+
 /* Who was silent and has a ticket now is reckoned with before anybody has come to it. */
 static void a_first_ticket_gets_its_share_at_once(void **state)
 {
@@ -273,6 +314,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_had_a_share_rests_and_does_not_wake_the_commit_thread,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_flood_of_stale_tickets_is_a_share_too, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_looked_at_in_vain_rests, setup, teardown),
         cmocka_unit_test_setup_teardown(a_first_ticket_gets_its_share_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_share_is_one_of_bytes_too, setup, teardown),
         cmocka_unit_test_setup_teardown(a_sweep_takes_no_more_than_a_share, setup, teardown),

@@ -104,6 +104,23 @@ static void what_comes_between_arming_and_sleeping_is_not_slept_through(void **s
     bells_close(&f);
 }
 
+static void which_bell_has_rung_can_be_told_afterwards(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    bells_open(&f);
+    for (uint32_t i = 0; i < RING_COUNT; i++) {
+        es_doorbell_arm(&f.doorbell, f.armed, RING_COUNT);
+        es_doorbell_ring(&f.rings[i]);
+        assert_int_equal(es_doorbell_sleep(&f.doorbell, ES_DEADLINE_NEVER), ES_OK);
+        for (uint32_t j = 0; j < RING_COUNT; j++) {
+            assert_int_equal(es_doorbell_has_rung(&f.doorbell, j), i == j);
+        }
+    }
+    bells_close(&f);
+}
+
 static void a_sleep_without_a_bell_ends_with_its_deadline(void **state)
 {
     struct fixture f;
@@ -254,6 +271,7 @@ int main(void)
         cmocka_unit_test(nobody_rings_for_a_broker_that_is_awake),
         cmocka_unit_test(a_burst_rings_once),
         cmocka_unit_test(what_comes_between_arming_and_sleeping_is_not_slept_through),
+        cmocka_unit_test(which_bell_has_rung_can_be_told_afterwards),
         cmocka_unit_test(a_sleep_without_a_bell_ends_with_its_deadline),
         cmocka_unit_test(every_bell_and_the_brokers_own_word_wake),
         cmocka_unit_test(a_word_that_has_changed_is_not_slept_on),
