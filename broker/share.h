@@ -48,7 +48,7 @@ bool share_has_room(const struct share *share, const struct batch *batch);
 bool share_take_ticket(struct share *share, struct lane_ring *ring, const struct batch *batch,
                        int64_t now_ns);
 
-/* The commit thread turned to a ring, for its tickets or its bell, and got a record of it, or none. */
+/* The commit thread turned to a ring, for its tickets or its bell, and got a record, or none. */
 void share_note_turn(struct lanes *lanes, struct lane_ring *ring, bool got_record, int64_t now_ns);
 
 #endif
