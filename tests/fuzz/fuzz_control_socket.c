@@ -33,6 +33,9 @@ static struct {
     struct control *control;
     char path[TEMP_DIRECTORY_BYTES_MAX + 16];
     int fds[CONNECTIONS];
+    pthread_t calls_thread;
+    pthread_t control_thread;
+    _Atomic bool is_ending;
 } w;
 
 static void require(bool holds)
@@ -46,7 +49,7 @@ static void require(bool holds)
 static void *serve_calls(void *context)
 {
     (void)context;
-    for (;;) {
+    while (!atomic_load(&w.is_ending)) {
         struct submission *submission = inbox_take(w.parts.inbox);
 
         if (submission == NULL) {
@@ -63,7 +66,7 @@ static void *serve_control(void *context)
 {
     (void)context;
     control_run(w.control);
-    abort();
+    return NULL;
 }
 
 static void take_lanes_back(void *context)
@@ -79,18 +82,21 @@ static void take_lanes_back(void *context)
     lanes_tidy(w.parts.lanes);
 }
 
-/* The threads go on until the end: only what is on disk is taken away. */
-static void remove_directories(void)
+/* Before RocksDB's own statics go, which its threads may still be looking at. */
+static void end(void)
 {
-    temp_directory_remove(w.parts.root);
-    temp_directory_remove(w.parts.segments);
+    control_stop(w.control);
+    require(pthread_join(w.control_thread, NULL) == 0);
+    atomic_store(&w.is_ending, true);
+    require(pthread_join(w.calls_thread, NULL) == 0);
+    control_free(w.control);
+    commit_parts_remove(&w.parts);
 }
 
 static void start(void)
 {
     struct control_config config = {.socket_path = w.path};
     char why[CONTROL_WHY_BYTES] = "";
-    pthread_t thread;
 
     es_hash_warm_up();
     logger_set_level(LOGGER_ERROR);
@@ -99,9 +105,9 @@ static void start(void)
     config.inbox = w.parts.inbox;
     config.lanes = w.parts.lanes;
     require(control_new(&config, why, &w.control) == ES_OK);
-    require(pthread_create(&thread, NULL, serve_calls, NULL) == 0);
-    require(pthread_create(&thread, NULL, serve_control, NULL) == 0);
-    require(atexit(remove_directories) == 0);
+    require(pthread_create(&w.calls_thread, NULL, serve_calls, NULL) == 0);
+    require(pthread_create(&w.control_thread, NULL, serve_control, NULL) == 0);
+    require(atexit(end) == 0);
     memset(w.fds, 0xff, sizeof w.fds);
 }
 
