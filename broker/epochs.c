@@ -38,6 +38,21 @@ enum es_status epochs_load(struct store *store, const struct store_snapshot *sna
     return status == ES_NOT_FOUND ? ES_E_CORRUPT : status;
 }
 
+/* The newest that has no position of its own; if each has, the oldest. A machine that falls again
+ * and again as it starts begins one with each start, and few or none ever served under them. */
+static uint32_t find_dispensable(const struct es_epochs *epochs, uint64_t first_position)
+{
+    uint64_t next_position = first_position;
+
+    for (uint32_t i = epochs->count; i > 0; i--) {
+        if (epochs->entries[i - 1].first_position == next_position) {
+            return i - 1;
+        }
+        next_position = epochs->entries[i - 1].first_position;
+    }
+    return 0;
+}
+
 void epochs_begin(struct es_epochs *epochs, uint64_t epoch, uint64_t first_position)
 {
     /* One that began behind the cut keeps nothing of its own but what went before it, so
@@ -47,9 +62,11 @@ void epochs_begin(struct es_epochs *epochs, uint64_t epoch, uint64_t first_posit
         epochs->entries[i - 1].first_position = first_position;
     }
     if (epochs->count == ES_EPOCH_COUNT_MAX) {
+        uint32_t at = find_dispensable(epochs, first_position);
+
         epochs->count--;
-        memmove(&epochs->entries[0], &epochs->entries[1],
-                epochs->count * sizeof epochs->entries[0]);
+        memmove(&epochs->entries[at], &epochs->entries[at + 1],
+                (epochs->count - at) * sizeof epochs->entries[0]);
     }
     epochs->entries[epochs->count].epoch = epoch;
     epochs->entries[epochs->count].first_position = first_position;

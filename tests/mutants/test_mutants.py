@@ -217,6 +217,8 @@ MUTANTS = [
     ("the end of a rest is not waited for", "broker/share.c",
      "            until_ns = ring->rests_until_ns;\n", "            until_ns = INT64_MAX;\n",
      ["test_drain_share"]),
+    ("a full list of epochs loses one that has positions", "broker/epochs.c",
+     "            return i - 1;\n", "            return 0;\n", ["test_epochs"]),
     ("a ring may be looked at in vain for ever", "broker/share.c",
      "    ring->vain_turns++;\n", "", ["test_drain_share", "test_hardening_commit_loop"]),
     ("a bell without tickets is no turn", "broker/commit_loop.c",

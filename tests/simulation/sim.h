@@ -48,6 +48,7 @@ struct sim {
     enum anchor_durability durability;
     bool syncs_anchor; /* before each answer */
     struct es_geometry geometry;
+    uint32_t transaction_bytes_max; /* as the broker tells it, since its first start */
     uint32_t segment_count;
     bool is_heavy;        /* large payloads: the log goes round */
     uint64_t free_bytes;  /* on the simulated disk */

@@ -106,7 +106,8 @@ static enum es_status take_over(void *context, const struct startup *startup)
     memcpy(head.store_hash, startup->end.store_hash, sizeof head.store_hash);
     config.identity.start_number = startup->state.start_number;
     config.identity.epoch = startup->state.epoch;
-    config.identity.transaction_bytes_max = batch_transaction_bytes_max(sim_process.batches[0]);
+    sim.transaction_bytes_max = batch_transaction_bytes_max(sim_process.batches[0]);
+    config.identity.transaction_bytes_max = sim.transaction_bytes_max;
     return startup->remains.is_usable
                ? lanes_take_over(&config, &head, &startup->ahead, &sim_process.lanes)
                : lanes_new(&config, &head, &sim_process.lanes);

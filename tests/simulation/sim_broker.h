@@ -79,9 +79,6 @@ struct sim_request {
 
 void sim_broker_submit(struct sim_request *request);
 
-/* The largest transaction of a request, as requests_append.c sees to it. It serves. */
-uint32_t sim_broker_transaction_bytes_max(void);
-
 /* A question that a request worker answers, with the real handler of its verb: hello or
  * producer. */
 struct sim_question {

@@ -133,11 +133,6 @@ void sim_broker_submit(struct sim_request *request)
     sim_fiber_new(run_submit, request);
 }
 
-uint32_t sim_broker_transaction_bytes_max(void)
-{
-    return batch_transaction_bytes_max(sim_process.batches[0]);
-}
-
 /* As handle() of requests.c does it. */
 static enum es_status handle(struct request_worker *worker, const struct es_request *request,
                              struct es_bytes *ret_reply)

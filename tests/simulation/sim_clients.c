@@ -75,7 +75,7 @@ static void submit(struct requester *requester, struct op *op)
 {
     uint32_t bytes = op_encode(op, requester->transaction);
 
-    if (bytes > sim_broker_transaction_bytes_max()) { /* the library knows that from hello */
+    if (bytes > sim.transaction_bytes_max) { /* the library knows that from hello */
         op->fate = op->sent_count == 0 ? FATE_UNSENT : op->fate;
         return;
     }

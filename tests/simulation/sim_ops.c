@@ -358,5 +358,6 @@ uint32_t op_encode(struct op *op, uint8_t ret_bytes[OP_BYTES_MAX])
     if (op->is_malformed) {
         ret_bytes[size++] = 0xc0; /* what is behind the end breaks a rule */
     }
+    op->encoded_bytes = size;
     return size;
 }

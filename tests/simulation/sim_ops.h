@@ -77,6 +77,7 @@ struct op {
     uint64_t claims_before; /* of the name, when it was sent last */
     uint64_t stamp;         /* of the last sending */
     uint8_t content_hash[ES_CONTENT_HASH_SIZE];
+    uint32_t encoded_bytes; /* of the transaction as it was sent */
     uint32_t uid;
     uint32_t flags; /* ES_RECORD_* */
     uint32_t lane;  /* index of the producer's life in the model; UINT32_MAX: a request */

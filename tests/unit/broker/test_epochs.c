@@ -67,12 +67,41 @@ static void a_full_list_loses_its_oldest(void **state)
     assert_int_not_equal(epochs_random(), epochs_random());
 }
 
+/* A machine that falls again and again as it starts: what was served before is not forgotten. */
+static void a_full_list_loses_those_without_a_position_first(void **state)
+{
+    struct es_epochs epochs = {.count = 0};
+    uint64_t end = 0;
+
+    (void)state;
+    epochs_begin(&epochs, 1, 1);
+    epochs_begin(&epochs, 2, 34);
+    for (uint64_t i = 3; i <= 4 * ES_EPOCH_COUNT_MAX; i++) {
+        epochs_begin(&epochs, i, 51);
+        assert_int_equal(epochs_find_end(&epochs, i, 60, &end), ES_OK);
+        assert_int_equal(end, 60);
+    }
+    assert_int_equal(epochs.count, ES_EPOCH_COUNT_MAX);
+    assert_int_equal(epochs_find_end(&epochs, 1, 60, &end), ES_OK);
+    assert_int_equal(end, 33);
+    assert_int_equal(epochs_find_end(&epochs, 2, 60, &end), ES_OK);
+    assert_int_equal(end, 50);
+    assert_int_equal(epochs_find_end(&epochs, ES_EPOCH_COUNT_MAX - 1, 60, &end), ES_OK);
+    assert_int_equal(end, 50);
+    assert_int_equal(epochs_find_end(&epochs, ES_EPOCH_COUNT_MAX, 60, &end), ES_NOT_FOUND);
+    epochs_begin(&epochs, 1000, 71); /* the newest has positions now, and one before it none */
+    assert_int_equal(epochs.entries[ES_EPOCH_COUNT_MAX - 1].epoch, 1000);
+    assert_int_equal(epochs.entries[ES_EPOCH_COUNT_MAX - 2].epoch, 4 * ES_EPOCH_COUNT_MAX);
+    assert_int_equal(epochs_find_end(&epochs, 1, 60, &end), ES_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_history_ends_where_the_next_one_began),
         cmocka_unit_test(an_epoch_that_was_cut_away_whole_ends_at_the_cut),
         cmocka_unit_test(a_full_list_loses_its_oldest),
+        cmocka_unit_test(a_full_list_loses_those_without_a_position_first),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
