@@ -71,6 +71,7 @@ static void answer(struct request_worker *worker, const struct transport_request
     } else {
         atomic_fetch_add_explicit(&counters->requests_malformed, 1, memory_order_relaxed);
         (void)request_say(worker, status, "not a valid request: %s", es_reason_text(reason));
+        transport_rest(worker->transport);
     }
     if (status != ES_OK) {
         es_pack_init(&pack, refusal, sizeof refusal);

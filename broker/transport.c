@@ -23,6 +23,7 @@ enum {
 struct transport_worker {
     struct transport *transport;
     struct peer *taken;
+    bool rests; /* the peer, when it has its reply */
 };
 
 /* ---- opening ---- */
@@ -179,15 +180,13 @@ static void listening_close(struct listening *listening)
 
 void transport_free(struct transport *transport)
 {
-    const uint64_t one = 1;
-
     if (transport == NULL) {
         return;
     }
     transport_stop(transport);
     if (transport->running) {
         atomic_store(&transport->ending, true);
-        if (write(transport->bell, &one, sizeof one) != (ssize_t)sizeof one) {
+        if (!transport_wake(transport)) {
             log_warning("transport: the thread could not be woken and ends within a second");
         }
         pthread_join(transport->thread, NULL);
@@ -285,9 +284,16 @@ enum es_status transport_receive(struct transport_worker *worker,
         return ES_E_CLOSED;
     }
     worker->taken = peer;
+    worker->rests = false;
     ret_request->bytes = sp_link_request(peer->link, &ret_request->size);
     ret_request->uid = peer->link->uid;
     return ES_OK;
+}
+
+void transport_rest(struct transport_worker *worker)
+{
+    assert(worker->taken != NULL);
+    worker->rests = true;
 }
 
 enum es_status transport_reply(struct transport_worker *worker, const void *bytes, size_t size)
@@ -305,9 +311,12 @@ enum es_status transport_reply(struct transport_worker *worker, const void *byte
         queued = true; /* nobody is there to miss it */
     } else {
         queued = sp_link_reply(peer->link, bytes, size);
+        if (worker->rests) {
+            peer_rest(peer);
+        }
         if (queued && sp_link_write(peer->link, transport_now_ns()) &&
             !sp_link_pending(peer->link)) {
-            peer->busy = false;
+            peer->busy = peer->rests_until_ns != 0;
         }
         if (!queued) {
             (void)shutdown(peer->link->fd, SHUT_RDWR); /* the thread sees it, and frees it */

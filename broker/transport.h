@@ -14,7 +14,8 @@
  *           user nor root is closed unless there is a group.
  * Slow peers. A subscriber that does not read loses its oldest messages. A client
  *           that does not take its reply occupies itself and no worker: each
- *           connection has one request at a time.
+ *           connection has one request at a time. One whose request broke the rules is
+ *           answered, and not read again before TRANSPORT_REST_MS have passed.
  * Threads.  One of its own. transport_publish(): one thread. Each worker: one
  *           thread. The callback must only set a flag and wake.
  */
@@ -30,7 +31,8 @@
 enum {
     TRANSPORT_PATH_BYTES_MAX = 108, /* sun_path, with its NUL */
     TRANSPORT_WHY_BYTES = 256,
-    TRANSPORT_CONNECTIONS_MAX = 512 /* of each socket */
+    TRANSPORT_CONNECTIONS_MAX = 512, /* of each socket */
+    TRANSPORT_REST_MS = 4
 };
 #define TRANSPORT_PATIENCE_NS UINT64_C(10000000000)
 
@@ -95,6 +97,9 @@ void transport_worker_free(struct transport_worker *worker);
 /* Waits for a request. ES_E_CLOSED: transport_stop() was called. */
 ES_MUST_USE enum es_status transport_receive(struct transport_worker *worker,
                                              struct transport_request *ret_request);
+
+/* Whoever sent the request received last is to rest when it has been answered. */
+void transport_rest(struct transport_worker *worker);
 
 /*
  * Answers the request received last, exactly once; copies the bytes. Whether

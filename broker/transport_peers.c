@@ -15,6 +15,7 @@ enum {
     NO_DESCRIPTORS_MS = 10, /* to wait where no connection can be accepted */
     SEND_BUFFER_BYTES = 1 << 20
 };
+#define NS_PER_MS UINT64_C(1000000)
 
 uint64_t transport_now_ns(void)
 {
@@ -22,6 +23,13 @@ uint64_t transport_now_ns(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+bool transport_wake(struct transport *transport)
+{
+    const uint64_t one = 1;
+
+    return write(transport->bell, &one, sizeof one) == (ssize_t)sizeof one;
 }
 
 /* ---- peers; the mutex is held ---- */
@@ -36,10 +44,29 @@ void peer_watch(struct peer *peer)
     (void)epoll_ctl(peer->listening->transport->epoll, EPOLL_CTL_MOD, peer->link->fd, &event);
 }
 
+void peer_rest(struct peer *peer)
+{
+    struct transport *transport = peer->listening->transport;
+
+    peer->rests_until_ns = transport_now_ns() + TRANSPORT_REST_MS * NS_PER_MS;
+    if (transport->resting_count++ == 0) {
+        (void)transport_wake(transport);
+    }
+}
+
+static void peer_rouse(struct peer *peer)
+{
+    if (peer->rests_until_ns != 0) {
+        peer->rests_until_ns = 0;
+        peer->listening->transport->resting_count--;
+    }
+}
+
 void peer_free(struct peer *peer)
 {
     struct listening *listening = peer->listening;
 
+    peer_rouse(peer);
     if (peer->previous != NULL) {
         peer->previous->next = peer->next;
     } else {
@@ -111,7 +138,8 @@ static bool peer_move(struct peer *peer, uint32_t events, bool *ret_subscribed)
     if ((events & (uint32_t)EPOLLOUT) != 0 && !sp_link_write(peer->link, now)) {
         return false;
     }
-    if (peer->busy && !sp_link_pending(peer->link) && !peer->taken && peer->link->message == NULL) {
+    if (peer->busy && !sp_link_pending(peer->link) && !peer->taken && peer->link->message == NULL &&
+        peer->rests_until_ns == 0) {
         peer->busy = false; /* the reply is out */
     }
     if ((events & (uint32_t)(EPOLLERR | EPOLLHUP)) != 0 && peer->busy) {
@@ -311,12 +339,40 @@ static void sweep(struct listening *listening, uint64_t now)
     }
 }
 
+/* Reads again of those who have rested long enough. False: nobody rests any more. */
+static bool rouse(struct transport *transport)
+{
+    uint64_t now = transport_now_ns();
+    bool is_resting = false;
+
+    pthread_mutex_lock(&transport->mutex);
+    for (struct peer *peer = transport->requests.peers;
+         peer != NULL && transport->resting_count > 0; peer = peer->next) {
+        if (peer->rests_until_ns != 0 && now >= peer->rests_until_ns) {
+            peer_rouse(peer);
+            peer->busy = sp_link_pending(peer->link);
+            peer_watch(peer);
+        }
+    }
+    is_resting = transport->resting_count > 0;
+    pthread_mutex_unlock(&transport->mutex);
+    return is_resting;
+}
+
 static int wait_ms(struct transport *transport)
 {
     int64_t now_ns = (int64_t)transport_now_ns();
 
-    return admission_wait_ms(&transport->events.admission, now_ns,
-                             admission_wait_ms(&transport->requests.admission, now_ns, SWEEP_MS));
+    return admission_wait_ms(
+        &transport->events.admission, now_ns,
+        admission_wait_ms(&transport->requests.admission, now_ns, rouse(transport) ? 1 : SWEEP_MS));
+}
+
+static void take_bell(const struct transport *transport)
+{
+    uint64_t rung = 0;
+
+    (void)!read(transport->bell, &rung, sizeof rung);
 }
 
 void *transport_serve(void *context)
@@ -333,11 +389,13 @@ void *transport_serve(void *context)
 
             if (who == &transport->events || who == &transport->requests) {
                 accept_some(who);
-            } else if (who != transport) {
+            } else if (who == transport) {
+                take_bell(transport);
+            } else {
                 peer_serve(who, events[i].events);
             }
         }
-        if (transport_now_ns() - swept_ns >= SWEEP_MS * UINT64_C(1000000)) {
+        if (transport_now_ns() - swept_ns >= SWEEP_MS * NS_PER_MS) {
             swept_ns = transport_now_ns();
             pthread_mutex_lock(&transport->mutex);
             sweep(&transport->events, swept_ns);

@@ -26,6 +26,7 @@ struct peer {
     bool gone;    /* the other side is; freed once no worker has it */
     bool taken;   /* by a worker */
     bool dropped; /* shut down to make place; its next event ends it */
+    uint64_t rests_until_ns; /* 0: it does not rest */
 };
 
 struct listening {
@@ -57,12 +58,16 @@ struct transport {
     bool stopped;
     struct peer *ready_first;
     struct peer *ready_last;
+    uint32_t resting_count; /* of the peers of 'requests' */
     struct listening events;
     struct listening requests;
 };
 
 /* CLOCK_MONOTONIC. */
 uint64_t transport_now_ns(void);
+
+/* Has the thread look around. */
+bool transport_wake(struct transport *transport);
 
 /* The thread; 'context' is the transport. */
 void *transport_serve(void *context);
@@ -71,6 +76,9 @@ void *transport_serve(void *context);
 
 /* Has the thread wait for what the peer's state needs. */
 void peer_watch(struct peer *peer);
+
+/* Its next request is read after a while; wakes the thread, which sees to that. */
+void peer_rest(struct peer *peer);
 
 /* Out of its list, and freed. */
 void peer_free(struct peer *peer);

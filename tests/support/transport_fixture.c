@@ -36,6 +36,9 @@ static void *echo_requests(void *context)
             memcpy(reply, request.bytes, request.size);
         }
         memcpy(reply + request.size, &request.uid, sizeof request.uid);
+        if (request.size > 0 && request.bytes[request.size - 1] == '!') {
+            transport_rest(worker);
+        }
         assert_int_equal(transport_reply(worker, reply, request.size + sizeof request.uid), ES_OK);
         free(reply);
     }

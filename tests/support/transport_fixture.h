@@ -1,6 +1,7 @@
 /*
  * The broker's sockets in a directory of their own, with a thread that answers each
- * request by its own bytes and the uid of who sent it. Failures end the test.
+ * request by its own bytes and the uid of who sent it, and lets whoever ends one with '!'
+ * rest. Failures end the test.
  */
 #ifndef TESTS_SUPPORT_TRANSPORT_FIXTURE_H
 #define TESTS_SUPPORT_TRANSPORT_FIXTURE_H

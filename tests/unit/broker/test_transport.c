@@ -14,11 +14,20 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker/limits.h"
 #include "tests/support/prng.h"
 #include "tests/support/transport_fixture.h"
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
 
 static void assert_good_client_is_served(struct transport_fixture *f)
 {
@@ -223,6 +232,30 @@ static void requests_sent_in_one_go_are_answered_in_order(void **state)
         free(reply);
     }
     sp_close(&client);
+}
+
+/* It rests between its requests, others do not, and it may leave while it rests. */
+static void who_broke_the_rules_is_answered_and_then_rests(void **state)
+{
+    struct transport_fixture *f = *state;
+    struct sp_client rude;
+    struct sp_client leaving;
+
+    assert_true(sp_connect(&rude, f->requests_path, SP_REQ));
+    for (int i = 0; i < 3; i++) {
+        uint64_t begun_ns = 0;
+
+        assert_true(sp_connect(&leaving, f->requests_path, SP_REQ));
+        assert_served(&leaving, "and gone!");
+        sp_close(&leaving);
+        begun_ns = now_ns();
+        assert_served(&rude, "wrong!");
+        assert_good_client_is_served(f);
+        assert_served(&rude, "again");
+        assert_true(now_ns() - begun_ns >= TRANSPORT_REST_MS * UINT64_C(1000000));
+        assert_served(&rude, "and again");
+    }
+    sp_close(&rude);
 }
 
 /* Each device on the way adds a word to the header; the last has its highest bit set. */
@@ -436,6 +469,7 @@ int main(void)
         TEST(clients_that_leave_with_answers_due_are_forgotten),
         TEST(stopping_does_not_wait_for_clients),
         TEST(requests_sent_in_one_go_are_answered_in_order),
+        TEST(who_broke_the_rules_is_answered_and_then_rests),
         TEST(a_request_header_has_an_end_or_its_sender_is_closed),
         TEST(a_slow_subscriber_loses_the_oldest_messages),
         TEST(every_subscriber_gets_each_message_whole_and_is_noticed),
