@@ -38,17 +38,20 @@ enum es_status epochs_load(struct store *store, const struct store_snapshot *sna
     return status == ES_NOT_FOUND ? ES_E_CORRUPT : status;
 }
 
-/* The newest that has no position of its own; if each has, the oldest. A machine that falls again
- * and again as it starts begins one with each start, and few or none ever served under them. */
+/*
+ * The oldest that has no position of its own; if each has, the oldest. A machine that falls
+ * again and again as it starts begins one with each start. The newest must stay: a control
+ * page may be of it, and who was served under it last is told where the histories part.
+ */
 static uint32_t find_dispensable(const struct es_epochs *epochs, uint64_t first_position)
 {
-    uint64_t next_position = first_position;
+    for (uint32_t i = 0; i < epochs->count; i++) {
+        uint64_t next_position =
+            i + 1 < epochs->count ? epochs->entries[i + 1].first_position : first_position;
 
-    for (uint32_t i = epochs->count; i > 0; i--) {
-        if (epochs->entries[i - 1].first_position == next_position) {
-            return i - 1;
+        if (epochs->entries[i].first_position == next_position) {
+            return i;
         }
-        next_position = epochs->entries[i - 1].first_position;
     }
     return 0;
 }

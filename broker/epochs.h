@@ -25,7 +25,7 @@ ES_MUST_USE enum es_status epochs_load(struct store *store, const struct store_s
 /*
  * Adds an epoch that begins with 'first_position'. Of those that began beyond it only
  * what they had taken over is left: they end there too. Of a full list one goes, the
- * newest without a position of its own, or else the oldest: checkpoints of it are
+ * oldest without a position of its own, or else the oldest: checkpoints of it are
  * answered as another history.
  */
 void epochs_begin(struct es_epochs *epochs, uint64_t epoch, uint64_t first_position);

@@ -108,15 +108,22 @@ static void ask_number(struct asker *asker)
 
 /* ---- checkpoints and receipts ----------------------------------------------------- */
 
-/* Of more epochs than the store's list has room for, some are forgotten. */
+/* Of more epochs than the list has room for, some are forgotten: those with a position last. */
 static bool is_forgotten(uint64_t epoch)
 {
     struct es_epochs epochs;
     uint64_t end = 0;
+    uint32_t empty_count = 0;
 
-    return epochs_load(sim_store_contents(), NULL, &epochs) == ES_OK &&
-           epochs.count == ES_EPOCH_COUNT_MAX &&
-           epochs_find_end(&epochs, epoch, 0, &end) == ES_NOT_FOUND;
+    if (epochs_load(sim_store_contents(), NULL, &epochs) != ES_OK ||
+        epochs.count < ES_EPOCH_COUNT_MAX ||
+        epochs_find_end(&epochs, epoch, 0, &end) != ES_NOT_FOUND) {
+        return false;
+    }
+    for (uint32_t i = 0; i + 1 < epochs.count; i++) {
+        empty_count += epochs.entries[i].first_position == epochs.entries[i + 1].first_position;
+    }
+    return empty_count == 0 || !claims_have_position(epoch);
 }
 
 static void told_claim(struct sim_question *question)

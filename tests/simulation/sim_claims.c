@@ -35,6 +35,7 @@ void claims_new_epoch(uint64_t epoch, uint64_t end)
         sim_violation("too many epochs");
     }
     now.histories[now.count].epoch = epoch;
+    now.histories[now.count].begin = end;
     now.histories[now.count].end = UINT64_MAX;
     now.histories[now.count].is_forgotten = false;
     now.count++;
@@ -64,4 +65,11 @@ enum es_status claims_judge(uint64_t epoch, uint64_t position)
         return ES_DIVERGED;
     }
     return position <= now.histories[at].end ? ES_OK : ES_REGRESSED;
+}
+
+bool claims_have_position(uint64_t epoch)
+{
+    uint32_t at = find(&now, epoch);
+
+    return at < now.count && now.histories[at].end > now.histories[at].begin;
 }

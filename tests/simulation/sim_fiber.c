@@ -247,6 +247,15 @@ static bool wake(const void *address)
     return any;
 }
 
+enum es_status __wrap_es_futex_wait_any(const struct es_futex_word *words, uint32_t count,
+                                        int64_t deadline_ns, uint32_t *ret_index);
+enum es_status __wrap_es_futex_wait_any(const struct es_futex_word *words, uint32_t count,
+                                        int64_t deadline_ns, uint32_t *ret_index)
+{
+    *ret_index = count;
+    return es_futex_wait(words, count, deadline_ns);
+}
+
 enum es_status __wrap_es_futex_wait(const struct es_futex_word *words, uint32_t count,
                                     int64_t deadline_ns);
 enum es_status __wrap_es_futex_wait(const struct es_futex_word *words, uint32_t count,

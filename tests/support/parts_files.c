@@ -18,16 +18,32 @@ void parts_path(const struct commit_parts *parts, const char *name, char ret_pat
     snprintf(ret_path, PARTS_PATH_BYTES, "%s/%s", parts->root, name);
 }
 
-void parts_copy(const struct commit_parts *parts, const char *from, const char *to)
+static void copy(const char *from_directory, const char *from, const char *to_directory,
+                 const char *to)
 {
     char command[COMMAND_BYTES];
     FILE *pipe = NULL;
 
-    snprintf(command, sizeof command, "rm -rf '%s/%s' && cp -a '%s/%s' '%s/%s'", parts->root, to,
-             parts->root, from, parts->root, to);
+    snprintf(command, sizeof command, "rm -rf '%s/%s' && cp -a '%s/%s' '%s/%s'", to_directory, to,
+             from_directory, from, to_directory, to);
     pipe = popen(command, "re");
     assert_non_null(pipe);
     assert_int_equal(pclose(pipe), 0);
+}
+
+void parts_copy(const struct commit_parts *parts, const char *from, const char *to)
+{
+    copy(parts->root, from, parts->root, to);
+}
+
+void parts_keep_page(const struct commit_parts *parts)
+{
+    copy(parts->segments, "control", parts->root, "page");
+}
+
+void parts_put_page_back(const struct commit_parts *parts)
+{
+    copy(parts->root, "page", parts->segments, "control");
 }
 
 void parts_append(struct commit_parts *parts, struct parts_producer *producer, uint64_t count)

@@ -22,6 +22,10 @@ void parts_path(const struct commit_parts *parts, const char *name,
 /* cp -a, over what is there. */
 void parts_copy(const struct commit_parts *parts, const char *from, const char *to);
 
+/* The control page, put by as "page" and put back. */
+void parts_keep_page(const struct commit_parts *parts);
+void parts_put_page_back(const struct commit_parts *parts);
+
 /* Events of PARTS_ORDERS, each acknowledged. */
 void parts_append(struct commit_parts *parts, struct parts_producer *producer, uint64_t count);
 

@@ -86,13 +86,24 @@ static void a_full_list_loses_those_without_a_position_first(void **state)
     assert_int_equal(end, 33);
     assert_int_equal(epochs_find_end(&epochs, 2, 60, &end), ES_OK);
     assert_int_equal(end, 50);
-    assert_int_equal(epochs_find_end(&epochs, ES_EPOCH_COUNT_MAX - 1, 60, &end), ES_OK);
+    assert_int_equal(epochs_find_end(&epochs, 3, 60, &end), ES_NOT_FOUND);
+    assert_int_equal(epochs_find_end(&epochs, 4 * ES_EPOCH_COUNT_MAX - 1, 60, &end), ES_OK);
     assert_int_equal(end, 50);
-    assert_int_equal(epochs_find_end(&epochs, ES_EPOCH_COUNT_MAX, 60, &end), ES_NOT_FOUND);
-    epochs_begin(&epochs, 1000, 71); /* the newest has positions now, and one before it none */
-    assert_int_equal(epochs.entries[ES_EPOCH_COUNT_MAX - 1].epoch, 1000);
-    assert_int_equal(epochs.entries[ES_EPOCH_COUNT_MAX - 2].epoch, 4 * ES_EPOCH_COUNT_MAX);
-    assert_int_equal(epochs_find_end(&epochs, 1, 60, &end), ES_OK);
+}
+
+/* epochs_begin() says so: whoever was served under it is told where the histories part. */
+static void a_full_list_keeps_the_one_that_was_served_last(void **state)
+{
+    struct es_epochs epochs = {.count = 0};
+    uint64_t end = 0;
+
+    (void)state;
+    for (uint64_t i = 1; i <= ES_EPOCH_COUNT_MAX; i++) {
+        epochs_begin(&epochs, i, 1 + 10 * (i - 1));
+    }
+    epochs_begin(&epochs, 1000, 601); /* a recovery that cuts into the last two */
+    assert_int_equal(epochs_find_end(&epochs, ES_EPOCH_COUNT_MAX, 700, &end), ES_OK);
+    assert_int_equal(end, 600);
 }
 
 int main(void)
@@ -102,6 +113,7 @@ int main(void)
         cmocka_unit_test(an_epoch_that_was_cut_away_whole_ends_at_the_cut),
         cmocka_unit_test(a_full_list_loses_its_oldest),
         cmocka_unit_test(a_full_list_loses_those_without_a_position_first),
+        cmocka_unit_test(a_full_list_keeps_the_one_that_was_served_last),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 
 #include "broker/anchor.h"
 #include "broker/disk.h"
+#include "broker/epochs.h"
 #include "broker/logger.h"
 #include "broker/store.h"
 #include "shm/codec/hash.h"
@@ -195,6 +196,81 @@ static void a_list_of_epochs_that_cannot_be_read_is_refused(void **state)
     parts_assert_refused(&f->parts, ES_E_CORRUPT, "the list of epochs");
 }
 
+/* A full list, as after many restores without a commit in between: the newest is the last. */
+static void fill_list(struct fixture *f)
+{
+    uint8_t value[ES_STORE_VALUE_SIZE_MAX];
+    struct store *store = NULL;
+    struct store_batch *writes = NULL;
+    struct es_epochs epochs;
+    struct es_key key;
+    uint32_t size = 0;
+
+    assert_int_equal(commit_parts_open(&f->parts), ES_OK);
+    store = f->parts.startup.store;
+    assert_int_equal(epochs_load(store, NULL, &epochs), ES_OK);
+    while (epochs.count < ES_EPOCH_COUNT_MAX) {
+        epochs.entries[epochs.count] = epochs.entries[epochs.count - 1];
+        epochs.entries[epochs.count - 1].epoch = epochs.count;
+        epochs.count++;
+    }
+    assert_int_equal(es_epochs_encode(&epochs, value, sizeof value, &size), ES_OK);
+    es_key_epochs(&key);
+    assert_int_equal(store_batch_new(&writes), ES_OK);
+    assert_int_equal(store_batch_put(writes, STORE_DEFAULT,
+                                     (struct store_slice){key.bytes, key.size},
+                                     (struct store_slice){value, size}),
+                     ES_OK);
+    assert_int_equal(store_apply(store, writes, STORE_APPLY_REPLAY), ES_OK);
+    assert_int_equal(store_flush_all(store), ES_OK);
+    store_batch_free(writes);
+    commit_parts_drop(&f->parts);
+    parts_copy(&f->parts, "data", "full");
+}
+
+static void put_back_log_and_anchor(struct fixture *f)
+{
+    parts_copy(&f->parts, "full/log", "data/log");
+    parts_copy(&f->parts, "full/anchor", "data/anchor");
+    write_anchor_of_a_crash(f);
+}
+
+static void assert_starts(struct fixture *f)
+{
+    assert_int_equal(commit_parts_open(&f->parts), ES_OK);
+    commit_parts_drop(&f->parts);
+}
+
+/* The first dies behind its control page, the second before its own. */
+static void two_starts_that_are_cut_short_are_begun_once_more_though_the_list_is_full(void **state)
+{
+    struct fixture *f = *state;
+
+    fill_list(f);
+    write_anchor_of_a_crash(f);
+    assert_starts(f);
+    put_back_log_and_anchor(f); /* of the first, the page and the store's list are left */
+    parts_keep_page(&f->parts);
+    assert_starts(f);
+    put_back_log_and_anchor(f); /* of the second, the list alone */
+    parts_put_page_back(&f->parts);
+    assert_starts(f);
+}
+
+/* As a recovery leaves it, in the boot in which the store was served: the page is of the
+ * epoch before. */
+static void a_page_of_the_epoch_before_is_of_this_store_though_the_list_is_full(void **state)
+{
+    struct fixture *f = *state;
+
+    fill_list(f);
+    parts_keep_page(&f->parts);
+    mark_as_backup(f);
+    assert_starts(f);
+    parts_put_page_back(&f->parts);
+    assert_starts(f);
+}
+
 #define EPOCH_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -206,6 +282,8 @@ int main(void)
         EPOCH_TEST(a_restore_that_is_cut_short_begins_an_epoch_once_more),
         EPOCH_TEST(a_start_after_a_crash_that_is_cut_short_begins_an_epoch_once_more),
         EPOCH_TEST(a_list_of_epochs_that_cannot_be_read_is_refused),
+        EPOCH_TEST(two_starts_that_are_cut_short_are_begun_once_more_though_the_list_is_full),
+        EPOCH_TEST(a_page_of_the_epoch_before_is_of_this_store_though_the_list_is_full),
     };
 
     logger_set_level(LOGGER_ERROR);
