@@ -3,6 +3,7 @@
 #include <err.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@ enum {
 void runner_init(struct runner *runner, void (*act)(void *memory), size_t memory_bytes)
 {
     *runner = (struct runner){.act = act};
+    (void)signal(SIGPIPE, SIG_IGN); /* who has ended is told by the write */
     runner->memory =
         mmap(NULL, memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (runner->memory == MAP_FAILED) {
@@ -108,23 +110,23 @@ enum runner_ending runner_run(struct runner *runner, char *ret_said, size_t said
         begin(runner);
     }
     if (write(runner->ask, &byte, 1) != 1) {
-        err(2, "the runner is not there");
+        snprintf(ret_said, said_bytes, "it had ended after the one before this");
+        (void)reap(runner);
+        return RUNNER_ENDED;
     }
     size = read(runner->answer, &byte, 1);
     take_said(runner, ret_said, said_bytes);
-    if (size == 1) {
-        if (++runner->done_count == ACTS_MAX) {
-            runner_end(runner);
-        }
+    if (size == 1 && ++runner->done_count < ACTS_MAX) {
         return RUNNER_DONE;
     }
     status = reap(runner);
+    if (size == 1 && status == 0) {
+        return RUNNER_DONE;
+    }
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? RUNNER_HUNG : RUNNER_ENDED;
 }
 
-void runner_end(struct runner *runner)
+bool runner_end(struct runner *runner)
 {
-    if (runner->process != 0) {
-        (void)reap(runner);
-    }
+    return runner->process == 0 || reap(runner) == 0;
 }

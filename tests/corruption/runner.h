@@ -8,9 +8,12 @@
 #ifndef TESTS_CORRUPTION_RUNNER_H
 #define TESTS_CORRUPTION_RUNNER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "shm/eventspine_status.h"
 
 struct runner {
     void (*act)(void *memory); /* in the process */
@@ -33,7 +36,7 @@ void runner_init(struct runner *runner, void (*act)(void *memory), size_t memory
 /* Lets it act once. 'ret_said' is what it wrote to stderr, cut where it is too long. */
 enum runner_ending runner_run(struct runner *runner, char *ret_said, size_t said_bytes);
 
-/* Ends the process. The runner may be asked again. */
-void runner_end(struct runner *runner);
+/* Ends the process. The runner may be asked again. False: it ended otherwise than it was told. */
+ES_MUST_USE bool runner_end(struct runner *runner);
 
 #endif

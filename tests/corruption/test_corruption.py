@@ -127,7 +127,7 @@ def run_classes(store, older, classes, arguments, seconds=None, extra=()):
         command += ["--class", name]
     if seconds is not None:
         command += ["--seconds", str(seconds)]
-    # Each trial is a process forked from this one: what it links is looked up once, not each time.
+    # Trials run in processes forked from this one: what it links is looked up once, not each time.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
                                env=dict(os.environ, LD_BIND_NOW="1"))
     columns = []

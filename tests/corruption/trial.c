@@ -31,6 +31,13 @@ static enum es_status start(const char *path, struct counters *counters, struct 
     return startup_open(&options, counters, startup, why);
 }
 
+/* What was refused for want of means might have been served, and wrongly. */
+static bool lacks_means(enum es_status status)
+{
+    return status == ES_E_NO_MEMORY || status == ES_E_LIMIT || status == ES_NO_SPACE ||
+           status == ES_E_PERMISSION;
+}
+
 static enum trial_outcome judge(const struct comparison *comparison)
 {
     return comparison->wrong > 0     ? TRIAL_WRONG
@@ -124,7 +131,7 @@ static void try(const struct trial_reading *reading, bool is_older_directory, co
     if (status != ES_OK) {
         snprintf(results[0].text, sizeof results[0].text, "%.*s", (int)sizeof results[0].text - 1,
                  why);
-        results[0].outcome = why[0] == '\0' ? TRIAL_MUTE : TRIAL_REFUSED;
+        results[0].outcome = why[0] == '\0' || lacks_means(status) ? TRIAL_MUTE : TRIAL_REFUSED;
     } else if (is_older_directory && startup.end.position < reading->history->event_count) {
         /* Its heads and keys are of that time too: that it is older is what a receipt tells. */
         results[0].outcome = TRIAL_RECEIPT;
@@ -252,7 +259,9 @@ void trial_run(const struct damage *damage, const struct trial_reading *reading,
 
 void trial_end(void)
 {
-    runner_end(&runner);
+    if (!runner_end(&runner)) {
+        errx(2, "the process of the last trials ended after them");
+    }
 }
 
 void trial_record(const struct directory_image *image, const char *path, const char *history_path)

@@ -17,7 +17,7 @@ enum trial_outcome {
     TRIAL_RECEIPT,    /* an older directory, served: whoever has a receipt knows */
     TRIAL_SILENT,     /* something is missing and nobody says so */
     TRIAL_WRONG,      /* other bytes were served */
-    TRIAL_MUTE,       /* refused or failed without a sentence, or without a position */
+    TRIAL_MUTE,       /* refused or failed without a sentence or a position, or for want of means */
     TRIAL_CRASHED,
     TRIAL_HUNG,
     TRIAL_CHANGED, /* refused, and bytes changed */
