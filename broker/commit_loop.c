@@ -253,8 +253,8 @@ static void note_vain_bells(struct commit_loop *loop, struct lane_ring *const *r
     int64_t now_ns = es_monotonic_ns();
 
     for (uint32_t i = 0; i < ring_count; i++) {
-        if (es_doorbell_has_rung(&loop->doorbell, i) && !share_is_ready(rings[i], now_ns)) {
-            share_note_turn(loop->config.lanes, rings[i], false, now_ns);
+        if (es_doorbell_was_called(&loop->doorbell, i) && !share_is_ready(rings[i], now_ns)) {
+            share_note_vain_turn(loop->config.lanes, rings[i], now_ns);
         }
     }
 }

@@ -95,6 +95,7 @@ enum es_status drain_take_record(struct drain *drain, struct batch *batch, struc
         incoming.incarnation = lane->incarnation;
     }
     lane->backlog_since_ns = 0;
+    lane->ring->vain_turns = 0;
     return drain_add(drain, batch, &incoming);
 }
 
@@ -176,7 +177,7 @@ static enum es_status drain_ring(struct drain *drain, struct batch *batch, struc
     const uint32_t answers_before = batch->answer_count;
     struct share share;
     enum es_status status = ES_OK;
-    bool had_ticket = ring->has_ticket;
+    bool is_called = share_is_ready(ring, drain->now_ns);
 
     if (drain->now_ns < ring->rests_until_ns) {
         return ES_EMPTY;
@@ -188,14 +189,11 @@ static enum es_status drain_ring(struct drain *drain, struct batch *batch, struc
         }
         if (status == ES_OK) {
             ring->active_ns = drain->now_ns;
-            had_ticket = true;
             status = use_ticket(drain, batch, ring);
         }
     }
-    if (had_ticket) {
-        share_note_turn(drain->config.lanes, ring,
-                        batch->answer_count != answers_before || drain->held.is_held,
-                        drain->now_ns);
+    if (is_called && batch->answer_count == answers_before && !drain->held.is_held) {
+        share_note_vain_turn(drain->config.lanes, ring, drain->now_ns);
     }
     /* A ticket in hand, or whose last record is held, is not done: after a
      * restart it is taken again and finds what is left of it. */

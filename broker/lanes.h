@@ -43,9 +43,9 @@ struct lane_ring {
     uint64_t until;
     bool has_ticket;
     uint32_t lane_count;
-    int64_t active_ns;      /* when a ticket of it was taken last; 0: never */
-    int64_t rests_until_ns; /* it had its share: share.h */
-    uint32_t vain_turns;    /* in a row */
+    int64_t active_ns;      /* when it was looked at last; 0: never */
+    int64_t rests_until_ns; /* it had its share, or called in vain: share.h */
+    uint32_t vain_turns;    /* looks in a row without a record */
     uint32_t fault_index;   /* shm/fault.h */
 };
 

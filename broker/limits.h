@@ -27,8 +27,8 @@
 #define MESSAGE_BYTES_MAX (64u << 10) /* one published message, at least one event */
 #define PUBLISHER_QUEUE_BYTES_MAX (16u << 20)
 
-/* A user is reckoned with while a ticket of it waits and so long after one; where there are
- * several such users, a batch takes so much of each. */
+/* A user is reckoned with while a ticket of it waits and so long after a look at its ring;
+ * where there are several such users, a batch takes so much of each. */
 #define SHARED_FOR_NS 100000000
 #define SHARE_RECORDS_MAX 64u
 #define SHARE_TICKETS_MAX 1024u

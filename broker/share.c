@@ -80,12 +80,8 @@ bool share_take_ticket(struct share *share, struct lane_ring *ring, const struct
     return has_more;
 }
 
-void share_note_turn(struct lanes *lanes, struct lane_ring *ring, bool got_record, int64_t now_ns)
+void share_note_vain_turn(struct lanes *lanes, struct lane_ring *ring, int64_t now_ns)
 {
-    if (got_record) {
-        ring->vain_turns = 0;
-        return;
-    }
     ring->active_ns = now_ns; /* to be reckoned with, though it gives nothing */
     ring->vain_turns++;
     if (ring->vain_turns >= SHARE_VAIN_TURNS_MAX && share_is_due(lanes, now_ns)) {

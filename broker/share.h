@@ -7,8 +7,9 @@
  * disk and the store's background work from the others, however short each batch is.
  * What rests lies in its lanes, and its producers wait as they do for a full ring.
  * So does a ring that has the commit thread look at it again and again for nothing, by
- * tickets without records or a bell without tickets. Sound producers never come near
- * that: behind each bell of theirs was a ticket, and behind each ticket a record.
+ * tickets without records or a bell without tickets. With sound producers there is a
+ * record behind each ticket and a ticket behind each bell: late bells make one such look
+ * for each producer of the user at most, and the next record begins the count anew.
  *
  * Threads. The commit thread alone.
  */
@@ -48,7 +49,8 @@ bool share_has_room(const struct share *share, const struct batch *batch);
 bool share_take_ticket(struct share *share, struct lane_ring *ring, const struct batch *batch,
                        int64_t now_ns);
 
-/* The commit thread turned to a ring, for its tickets or its bell, and got a record, or none. */
-void share_note_turn(struct lanes *lanes, struct lane_ring *ring, bool got_record, int64_t now_ns);
+/* The commit thread turned to a ring, for its tickets or its bell, and got no record. A record
+ * of it, however it is taken, sets vain_turns to 0. */
+void share_note_vain_turn(struct lanes *lanes, struct lane_ring *ring, int64_t now_ns);
 
 #endif

@@ -311,7 +311,7 @@ enum es_status transport_reply(struct transport_worker *worker, const void *byte
         queued = true; /* nobody is there to miss it */
     } else {
         queued = sp_link_reply(peer->link, bytes, size);
-        if (worker->rests) {
+        if (queued && worker->rests) {
             peer_rest(peer);
         }
         if (queued && sp_link_write(peer->link, transport_now_ns()) &&

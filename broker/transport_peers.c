@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ void peer_rest(struct peer *peer)
 {
     struct transport *transport = peer->listening->transport;
 
+    assert(peer->rests_until_ns == 0); /* it rests until its next request is read */
     peer->rests_until_ns = transport_now_ns() + TRANSPORT_REST_MS * NS_PER_MS;
     if (transport->resting_count++ == 0) {
         (void)transport_wake(transport);

@@ -43,6 +43,7 @@ void es_doorbell_disarm(struct es_doorbell *doorbell)
 enum es_status es_doorbell_sleep(struct es_doorbell *doorbell, int64_t deadline_ns)
 {
     struct es_futex_word words[ES_RING_COUNT_MAX + 1];
+    uint32_t woken_word = 0;
     enum es_status status;
 
     words[0] = (struct es_futex_word){
@@ -52,15 +53,17 @@ enum es_status es_doorbell_sleep(struct es_doorbell *doorbell, int64_t deadline_
                                               .expected = doorbell->bells_seen[i],
                                               .is_shared = true};
     }
-    status = es_futex_wait(words, doorbell->ring_count + 1, deadline_ns);
+    status = es_futex_wait_any(words, doorbell->ring_count + 1, deadline_ns, &woken_word);
+    doorbell->woken_index = woken_word - 1; /* none, where it was the broker's own word */
     es_doorbell_disarm(doorbell);
     return status;
 }
 
-bool es_doorbell_has_rung(const struct es_doorbell *doorbell, uint32_t index)
+bool es_doorbell_was_called(const struct es_doorbell *doorbell, uint32_t index)
 {
-    return atomic_load_explicit(&doorbell->rings[index]->bell, memory_order_relaxed) !=
-           doorbell->bells_seen[index];
+    return index == doorbell->woken_index ||
+           atomic_load_explicit(&doorbell->rings[index]->bell, memory_order_acquire) != /* [R2] */
+               doorbell->bells_seen[index];
 }
 
 void es_doorbell_wake(struct es_doorbell *doorbell)
@@ -80,7 +83,7 @@ void es_doorbell_ring(struct es_ring *ring)
         return;
     }
     /* this order: whoever dies in between has rung, or leaves it to the next */
-    (void)atomic_fetch_add_explicit(&file->bell, 1, memory_order_release);
+    (void)atomic_fetch_add_explicit(&file->bell, 1, memory_order_release); /* [R2] */
     ES_PROBE(bell_rung);
     (void)es_futex_wake(&file->bell, true);
     ES_PROBE(bell_woke);

@@ -12,6 +12,7 @@
  *   [D2] thread:   its work, then add to 'word', then load 'is_sleeping'
  *        broker:   store 'is_sleeping', load 'word', then look for work
  *   [R1] 'word'    add, seq_cst                  load, seq_cst: the work is seen
+ *   [R2] 'bell'    add, release                  load, acquire: so is the ticket
  * 'sleeping' is the number of the sleep, never 0 while armed. A producer that sees
  * one rings first and clears it last, and only that same number: so a burst rings
  * about once, a producer that dies in between takes no wake with it, and one that
@@ -39,6 +40,7 @@ struct es_doorbell {
     uint32_t sleep_number; /* goes into 'sleeping' of each ring */
     uint32_t ring_count;   /* armed */
     uint32_t word_seen;
+    uint32_t woken_index; /* of the ring by which the last sleep was ended, if one is known */
     struct es_ring_file *rings[ES_RING_COUNT_MAX];
     uint32_t bells_seen[ES_RING_COUNT_MAX];
 };
@@ -57,8 +59,11 @@ void es_doorbell_arm(struct es_doorbell *doorbell, const struct es_ring *const *
  */
 ES_MUST_USE enum es_status es_doorbell_sleep(struct es_doorbell *doorbell, int64_t deadline_ns);
 
-/* Whether the bell of the ring at 'index' has rung since it was armed last. */
-bool es_doorbell_has_rung(const struct es_doorbell *doorbell, uint32_t index);
+/*
+ * Whether the ring at 'index' of those armed last has called since: its bell has rung, or who
+ * slept on it was woken, which a hostile producer can do without a ring.
+ */
+bool es_doorbell_was_called(const struct es_doorbell *doorbell, uint32_t index);
 
 /* Takes the announcement back. */
 void es_doorbell_disarm(struct es_doorbell *doorbell);

@@ -47,7 +47,8 @@ static int wait_one(const struct es_futex_word *word, int64_t deadline_ns)
     return result < 0 ? errno : 0;
 }
 
-static int wait_many(const struct es_futex_word *words, uint32_t count, int64_t deadline_ns)
+static int wait_many(const struct es_futex_word *words, uint32_t count, int64_t deadline_ns,
+                     uint32_t *ret_index)
 {
     struct futex_waitv waiters[ES_FUTEX_WORD_COUNT_MAX];
     struct timespec deadline = timespec_of(deadline_ns);
@@ -62,6 +63,9 @@ static int wait_many(const struct es_futex_word *words, uint32_t count, int64_t 
     }
     result = syscall(SYS_futex_waitv, waiters, count, 0,
                      deadline_ns == ES_DEADLINE_NEVER ? NULL : &deadline, CLOCK_MONOTONIC);
+    if (result >= 0) {
+        *ret_index = (uint32_t)result;
+    }
     return result < 0 ? errno : 0;
 }
 
@@ -75,14 +79,17 @@ static enum es_status wait_first_briefly(const struct es_futex_word *words, int6
     return is_last && error == ETIMEDOUT ? ES_TIMEOUT : ES_OK;
 }
 
-enum es_status es_futex_wait(const struct es_futex_word *words, uint32_t count, int64_t deadline_ns)
+enum es_status es_futex_wait_any(const struct es_futex_word *words, uint32_t count,
+                                 int64_t deadline_ns, uint32_t *ret_index)
 {
     int error;
 
+    *ret_index = count;
     if (count > 1 && atomic_load_explicit(&waitv_is_missing, memory_order_relaxed)) {
         return wait_first_briefly(words, deadline_ns);
     }
-    error = count == 1 ? wait_one(&words[0], deadline_ns) : wait_many(words, count, deadline_ns);
+    error = count == 1 ? wait_one(&words[0], deadline_ns)
+                       : wait_many(words, count, deadline_ns, ret_index);
     switch (error) {
     case ETIMEDOUT: return ES_TIMEOUT;
     case 0:
@@ -93,6 +100,13 @@ enum es_status es_futex_wait(const struct es_futex_word *words, uint32_t count, 
     default: break; /* a word whose page is gone (EFAULT) */
     }
     return wait_first_briefly(words, deadline_ns);
+}
+
+enum es_status es_futex_wait(const struct es_futex_word *words, uint32_t count, int64_t deadline_ns)
+{
+    uint32_t index;
+
+    return es_futex_wait_any(words, count, deadline_ns, &index);
 }
 
 bool es_futex_wake(const _Atomic uint32_t *word, bool is_shared)

@@ -46,6 +46,13 @@ int64_t es_deadline_after_ns(int64_t timeout_ns);
 ES_MUST_USE enum es_status es_futex_wait(const struct es_futex_word *words, uint32_t count,
                                          int64_t deadline_ns);
 
+/*
+ * The same; '*ret_index' is the word that was woken, or 'count' where that is not known: it
+ * had changed before, a signal came, or the kernel knows no futex_waitv.
+ */
+ES_MUST_USE enum es_status es_futex_wait_any(const struct es_futex_word *words, uint32_t count,
+                                             int64_t deadline_ns, uint32_t *ret_index);
+
 /* Wakes everybody who sleeps on 'word', and says whether anybody did. About 400 ns
  * even when nobody does. */
 bool es_futex_wake(const _Atomic uint32_t *word, bool is_shared);

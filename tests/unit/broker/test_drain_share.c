@@ -203,6 +203,83 @@ static void who_is_looked_at_in_vain_rests(void **state)
     parts_detach(&producer);
 }
 
+/* No ticket is there, but each look says that one is: a tail that lies. */
+static void who_lies_about_the_tail_rests_too(void **state)
+{
+    struct commit_parts *parts = *state;
+    uint32_t lane_index = 0;
+    struct lane_ring *other = ring_of_another_user(parts, &lane_index);
+    struct parts_producer producer;
+    struct lane_ring *own = NULL;
+
+    parts_attach(parts, &producer);
+    own = lanes_ring(parts->lanes, producer.attachment.ring_index);
+    for (uint32_t i = 0; i < 4 * SHARE_VAIN_TURNS_MAX && other->rests_until_ns == 0; i++) {
+        own->active_ns = NOW_NS;
+        atomic_store(&other->reader.ring.file->tail, UINT64_C(1) << 40);
+        assert_true(drain_has_work(parts->drain, NOW_NS));
+        assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
+    }
+    parts_detach(&producer);
+    assert_int_equal(other->rests_until_ns, NOW_NS + SHARE_REST_NS);
+}
+
+/* Nor where each ticket was erased. */
+static void who_erases_its_tickets_rests_too(void **state)
+{
+    struct commit_parts *parts = *state;
+    uint32_t lane_index = 0;
+    struct lane_ring *other = ring_of_another_user(parts, &lane_index);
+    struct parts_producer producer;
+    struct lane_ring *own = NULL;
+
+    parts_attach(parts, &producer);
+    own = lanes_ring(parts->lanes, producer.attachment.ring_index);
+    for (uint32_t i = 0; i < 4 * SHARE_VAIN_TURNS_MAX && other->rests_until_ns == 0; i++) {
+        own->active_ns = NOW_NS;
+        atomic_fetch_add(&other->reader.ring.file->tail, 1);
+        assert_true(drain_has_work(parts->drain, NOW_NS));
+        assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
+    }
+    parts_detach(&producer);
+    assert_int_equal(other->rests_until_ns, NOW_NS + SHARE_REST_NS);
+}
+
+/* Anybody may ask how far a name's producer has come: its records are taken then, before
+ * their tickets are. */
+static void who_is_asked_about_does_not_rest(void **state)
+{
+    struct commit_parts *parts = *state;
+    uint32_t lane_index = 0;
+    struct lane_ring *other = ring_of_another_user(parts, &lane_index);
+    struct parts_producer producer;
+    struct lane_ring *own = NULL;
+    struct es_lane_result result;
+    uint64_t last_number = 0;
+    uint32_t answered = 0;
+
+    assert_int_equal(parts_claim(parts, &producer, "payments", false, &last_number), ES_OK);
+    own = lanes_ring(parts->lanes, producer.attachment.ring_index);
+    for (uint32_t i = 0; i < 2 * SHARE_VAIN_TURNS_MAX && own->rests_until_ns == 0; i++) {
+        struct parts_claim question;
+
+        other->active_ns = own->active_ns = NOW_NS;
+        assert_int_equal(parts_publish(&producer, "a:b:L0:c:M1", PARTS_ANY, i + 1, true), ES_OK);
+        parts_claim_begin(parts, &question, NULL, "payments", false);
+        while (!atomic_load(&question.is_over)) {
+            assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
+        }
+        assert_int_equal(parts_claim_end(&question), ES_OK);
+        while (es_lane_collect(&producer.writer, &result) == ES_OK) {
+            assert_int_equal(result.status, ES_OK);
+            answered++;
+        }
+    }
+    parts_detach(&producer);
+    assert_int_equal(own->rests_until_ns, 0);
+    assert_true(answered >= 2 * SHARE_VAIN_TURNS_MAX - 1);
+}
+
 /* Who was silent and has a ticket now is reckoned with before anybody has come to it. */
 static void a_first_ticket_gets_its_share_at_once(void **state)
 {
@@ -315,6 +392,9 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_flood_of_stale_tickets_is_a_share_too, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_looked_at_in_vain_rests, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_lies_about_the_tail_rests_too, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_erases_its_tickets_rests_too, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_asked_about_does_not_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(a_first_ticket_gets_its_share_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_share_is_one_of_bytes_too, setup, teardown),
         cmocka_unit_test_setup_teardown(a_sweep_takes_no_more_than_a_share, setup, teardown),

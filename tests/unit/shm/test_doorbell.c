@@ -10,6 +10,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -104,7 +105,7 @@ static void what_comes_between_arming_and_sleeping_is_not_slept_through(void **s
     bells_close(&f);
 }
 
-static void which_bell_has_rung_can_be_told_afterwards(void **state)
+static void who_has_called_can_be_told_afterwards(void **state)
 {
     struct fixture f;
 
@@ -115,9 +116,35 @@ static void which_bell_has_rung_can_be_told_afterwards(void **state)
         es_doorbell_ring(&f.rings[i]);
         assert_int_equal(es_doorbell_sleep(&f.doorbell, ES_DEADLINE_NEVER), ES_OK);
         for (uint32_t j = 0; j < RING_COUNT; j++) {
-            assert_int_equal(es_doorbell_has_rung(&f.doorbell, j), i == j);
+            assert_int_equal(es_doorbell_was_called(&f.doorbell, j), i == j);
         }
     }
+    bells_close(&f);
+}
+
+static void *wake_without_ringing(void *context)
+{
+    struct fixture *f = context;
+
+    while (!es_futex_wake(&f->rings[1].file->bell, true)) {
+        sched_yield();
+    }
+    return NULL;
+}
+
+/* Whoever wakes has called, even where the word is as it was. */
+static void a_wake_without_a_ring_can_be_told_afterwards(void **state)
+{
+    struct fixture f;
+    pthread_t thread;
+
+    (void)state;
+    bells_open(&f);
+    es_doorbell_arm(&f.doorbell, f.armed, RING_COUNT);
+    assert_int_equal(pthread_create(&thread, NULL, wake_without_ringing, &f), 0);
+    assert_int_equal(es_doorbell_sleep(&f.doorbell, ES_DEADLINE_NEVER), ES_OK);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(es_doorbell_was_called(&f.doorbell, 1));
     bells_close(&f);
 }
 
@@ -271,7 +298,8 @@ int main(void)
         cmocka_unit_test(nobody_rings_for_a_broker_that_is_awake),
         cmocka_unit_test(a_burst_rings_once),
         cmocka_unit_test(what_comes_between_arming_and_sleeping_is_not_slept_through),
-        cmocka_unit_test(which_bell_has_rung_can_be_told_afterwards),
+        cmocka_unit_test(who_has_called_can_be_told_afterwards),
+        cmocka_unit_test(a_wake_without_a_ring_can_be_told_afterwards),
         cmocka_unit_test(a_sleep_without_a_bell_ends_with_its_deadline),
         cmocka_unit_test(every_bell_and_the_brokers_own_word_wake),
         cmocka_unit_test(a_word_that_has_changed_is_not_slept_on),
