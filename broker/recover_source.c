@@ -9,6 +9,7 @@
 #include "broker/epochs.h"
 #include "broker/file_tree.h"
 #include "broker/recover_state.h"
+#include "broker/store_rocksdb_footers.h"
 #include "broker/store_rocksdb_repair.h"
 #include "shm/codec/store_key.h"
 #include "shm/codec/store_value.h"
@@ -46,7 +47,8 @@ static enum es_status open_read_only(const struct recover_source *source, const 
     return store_rocksdb_open(&options, why, ret_store);
 }
 
-/* Links every table file into 'to'; the store's own files are only ever read. */
+/* Links every table file into 'to' that RocksDB can be let to read; the store's own files are
+ * only ever read. */
 static bool link_tables(const char *from, const char *to)
 {
     char target[DATA_PATH_BYTES_MAX + 300];
@@ -56,9 +58,8 @@ static bool link_tables(const char *from, const char *to)
     bool done = listing != NULL;
 
     while (done && (entry = readdir(listing)) != NULL) {
-        const char *dot = strrchr(entry->d_name, '.');
-
-        if (dot == NULL || strcmp(dot, ".sst") != 0) {
+        if (!footer_is_of_table(entry->d_name) ||
+            footer_check(dirfd(listing), entry->d_name) == ES_E_CORRUPT) {
             continue;
         }
         snprintf(target, sizeof target, "%s/%s", from, entry->d_name);

@@ -18,6 +18,7 @@
 
 #include "broker/store_growth.h"
 #include "broker/store_rocksdb_books.h"
+#include "broker/store_rocksdb_footers.h"
 #include "broker/store_rocksdb_settings.h"
 #include "broker/store_rocksdb_state.h"
 
@@ -190,7 +191,7 @@ static void set_table_options(struct rocks_store *rocks, rocksdb_options_t *opti
 
     rocksdb_block_based_options_set_block_cache(table, rocks->cache);
     rocksdb_block_based_options_set_block_size(table, SETTINGS_BLOCK_BYTES);
-    rocksdb_block_based_options_set_format_version(table, 5);
+    rocksdb_block_based_options_set_format_version(table, SETTINGS_TABLE_FORMAT);
     /* The policy becomes the table options' own. */
     rocksdb_block_based_options_set_filter_policy(
         table, rocksdb_filterpolicy_create_bloom_full(SETTINGS_BLOOM_BITS));
@@ -446,6 +447,9 @@ enum es_status store_rocksdb_open(const struct store_rocksdb_options *options, c
     struct opening opening = {.asked = options, .why = why};
     enum es_status status = check_directory(&opening);
 
+    if (status == ES_OK && options->mode != STORE_CREATE) {
+        status = footers_check(options->directory, why);
+    }
     if (status != ES_OK) {
         return status;
     }

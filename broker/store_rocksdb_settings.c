@@ -78,7 +78,7 @@ static const struct setting table_settings[] = {
     {"pin_l0_filter_and_index_blocks_in_cache", "true"},
 };
 
-static_assert(SETTINGS_BLOCK_BYTES == 8192, "as in table_settings");
+static_assert(SETTINGS_BLOCK_BYTES == 8192 && SETTINGS_TABLE_FORMAT == 5, "as in table_settings");
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 

@@ -28,12 +28,12 @@ def digests(directory):
     return found
 
 
-def flip(path, offset):
+def flip(path, offset, bits=0x10):
     with open(path, "r+b") as file:
         file.seek(offset)
         byte = file.read(1)
         file.seek(offset)
-        file.write(bytes([byte[0] ^ 0x10]))
+        file.write(bytes([byte[0] ^ bits]))
 
 
 def segments(data):

@@ -13,7 +13,7 @@ class Tables(RecoverCase):
         count = len(tables(self.store.pristine))
         self.assertGreater(count, 3)
         for index in range(0, count, 2):
-            for damage in ("deleted", "cut", "flipped")[:3 if index % 4 == 0 else 1]:
+            for damage in ("deleted", "cut", "flipped", "footer")[:4 if index % 4 == 0 else 1]:
                 with self.subTest(table=index, damage=damage):
                     data = self.copy()
                     path = tables(data)[index]
@@ -21,6 +21,8 @@ class Tables(RecoverCase):
                         os.unlink(path)
                     elif damage == "cut":
                         os.truncate(path, os.path.getsize(path) // 2)
+                    elif damage == "footer":
+                        flip(path, os.path.getsize(path) - 12, 1 << 2)  # format 1 for 5
                     else:
                         flip(path, os.path.getsize(path) // 3)
                     if damage == "flipped" and self.start(data)[0] == 0:

@@ -182,6 +182,42 @@ static void settings_that_are_not_in_effect_are_refused(void **state)
     assert_int_equal(store_settings_verify(path, 1 << 20, why), ES_E_IO);
 }
 
+/* No checksum covers it, and with another format than it has RocksDB ends the process. */
+static void a_table_that_names_another_format_or_checksum_is_damage(void **state)
+{
+    static const int from_end[] = {53, 12, 11};
+    struct store_fixture *f = *state;
+    char why[STORE_WHY_BYTES] = "";
+    char path[ROCKS_FIXTURE_PATH_BYTES];
+    uint8_t byte = 0;
+    off_t size = 0;
+    int file = -1;
+
+    fixture_put(f, STORE_KV, "k", "v");
+    fixture_apply(f);
+    assert_int_equal(store_flush_all(f->store), ES_OK);
+    rocks_find_file(f, ".sst", path);
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    size = lseek(file, 0, SEEK_END);
+    for (size_t i = 0; i < sizeof from_end / sizeof from_end[0]; i++) {
+        assert_int_equal(pread(file, &byte, 1, size - from_end[i]), 1);
+        for (int bit = 0; bit < 8; bit++) {
+            uint8_t flipped = (uint8_t)(byte ^ (1U << bit));
+
+            rocks_overwrite(path, size - from_end[i], &flipped, 1);
+            assert_int_equal(rocks_reopen(f, STORE_READ_ONLY, why), ES_E_CORRUPT);
+            assert_non_null(strstr(why, ".sst"));
+            assert_int_equal(rocks_reopen(f, STORE_READ_WRITE, why), ES_E_CORRUPT);
+        }
+        rocks_overwrite(path, size - from_end[i], &byte, 1);
+    }
+    close(file);
+    rocks_expect_reopen(f, STORE_READ_WRITE);
+    assert_int_equal(truncate(path, 20), 0); /* RocksDB's to judge */
+    assert_int_equal(rocks_reopen(f, STORE_READ_ONLY, why), ES_E_CORRUPT);
+    assert_null(strstr(why, "footer of"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rocks_set_up, fixture_tear_down)
 
 int main(void)
@@ -193,6 +229,7 @@ int main(void)
         TEST(a_store_with_other_families_is_refused),
         TEST(a_store_that_lacks_a_family_is_damaged),
         TEST(a_missing_or_cut_manifest_is_damage),
+        TEST(a_table_that_names_another_format_or_checksum_is_damage),
         TEST(a_damaged_value_is_told_and_not_served),
         TEST(settings_that_are_not_in_effect_are_refused),
     };
