@@ -27,7 +27,7 @@ bool footer_is_of_table(const char *name);
  */
 ES_MUST_USE enum es_status footer_check(int directory, const char *name);
 
-/* Of every table file in a directory. 'why', STORE_WHY_BYTES large, names the one that is not so. */
+/* Of every table file in a directory. 'why', STORE_WHY_BYTES large, names the one that fails. */
 ES_MUST_USE enum es_status footers_check(const char *directory, char *why);
 
 #endif
