@@ -41,7 +41,9 @@ def segments(data):
 
 
 def tables(data):
-    return sorted(glob.glob(os.path.join(data, "rocksdb", "*.sst")))
+    """Those with something in them: a kill may leave one that was only just made."""
+    return [path for path in sorted(glob.glob(os.path.join(data, "rocksdb", "*.sst")))
+            if os.path.getsize(path) > 0]
 
 
 def records(path):
