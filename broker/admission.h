@@ -19,8 +19,8 @@
 #include "shm/eventspine_status.h"
 
 enum {
-    ADMISSIONS_AT_ONCE = 16,
-    ADMISSION_REST_MS = 4
+    ADMISSIONS_AT_ONCE = 4,
+    ADMISSION_REST_MS = 1
 };
 
 struct admission {

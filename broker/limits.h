@@ -30,7 +30,7 @@
 /* A user is reckoned with while a ticket of it waits and so long after a look at its ring;
  * where there are several such users, a batch takes so much of each. */
 #define SHARED_FOR_NS 100000000
-#define SHARE_RECORDS_MAX 64u
+#define SHARE_RECORDS_MAX 16u
 #define SHARE_TICKETS_MAX 1024u
 #define SHARES_OF_BYTES 4u           /* and of its bytes one in so many, */
 #define SHARE_BYTES_MAX (128u << 10) /* at most these, and a record; */
