@@ -8,6 +8,7 @@ import random
 import socket
 import struct
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -304,10 +305,12 @@ class Malformed(Case):
     def test_each_malformed_request_is_answered_with_a_failure_and_a_sentence(self):
         for what, request in MALFORMED.items():
             with self.subTest(what):
+                begun = time.monotonic()
                 version, status, _, message, *_ = unpack(self.client.ask_bytes(request))
                 self.assertEqual((version, status), (1, INVALID))
                 self.assertGreater(len(message), 5)
                 self.assert_serves()
+                self.assertGreaterEqual(time.monotonic() - begun, 0.004)  # it rested in between
 
     def test_another_protocol_version_is_named_as_such(self):
         for version in (0, 2, 1 << 40):

@@ -203,8 +203,8 @@ static void who_is_looked_at_in_vain_rests(void **state)
     parts_detach(&producer);
 }
 
-/* No ticket is there, but each look says that one is: a tail that lies. */
-static void who_lies_about_the_tail_rests_too(void **state)
+/* Beside somebody else, until it rests or has had every chance to. */
+static void assert_rests_after(void **state, void (*call)(struct es_ring_file *ring))
 {
     struct commit_parts *parts = *state;
     uint32_t lane_index = 0;
@@ -216,7 +216,7 @@ static void who_lies_about_the_tail_rests_too(void **state)
     own = lanes_ring(parts->lanes, producer.attachment.ring_index);
     for (uint32_t i = 0; i < 4 * SHARE_VAIN_TURNS_MAX && other->rests_until_ns == 0; i++) {
         own->active_ns = NOW_NS;
-        atomic_store(&other->reader.ring.file->tail, UINT64_C(1) << 40);
+        call(other->reader.ring.file);
         assert_true(drain_has_work(parts->drain, NOW_NS));
         assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
     }
@@ -224,25 +224,25 @@ static void who_lies_about_the_tail_rests_too(void **state)
     assert_int_equal(other->rests_until_ns, NOW_NS + SHARE_REST_NS);
 }
 
-/* Nor where each ticket was erased. */
+static void lie_about_the_tail(struct es_ring_file *ring)
+{
+    atomic_store(&ring->tail, UINT64_C(1) << 40);
+}
+
+static void erase_a_ticket(struct es_ring_file *ring)
+{
+    atomic_fetch_add(&ring->tail, 1);
+}
+
+/* No ticket is there, but each look says that one is. */
+static void who_lies_about_the_tail_rests_too(void **state)
+{
+    assert_rests_after(state, lie_about_the_tail);
+}
+
 static void who_erases_its_tickets_rests_too(void **state)
 {
-    struct commit_parts *parts = *state;
-    uint32_t lane_index = 0;
-    struct lane_ring *other = ring_of_another_user(parts, &lane_index);
-    struct parts_producer producer;
-    struct lane_ring *own = NULL;
-
-    parts_attach(parts, &producer);
-    own = lanes_ring(parts->lanes, producer.attachment.ring_index);
-    for (uint32_t i = 0; i < 4 * SHARE_VAIN_TURNS_MAX && other->rests_until_ns == 0; i++) {
-        own->active_ns = NOW_NS;
-        atomic_fetch_add(&other->reader.ring.file->tail, 1);
-        assert_true(drain_has_work(parts->drain, NOW_NS));
-        assert_int_equal(commit_parts_round(parts, NOW_NS), ES_OK);
-    }
-    parts_detach(&producer);
-    assert_int_equal(other->rests_until_ns, NOW_NS + SHARE_REST_NS);
+    assert_rests_after(state, erase_a_ticket);
 }
 
 /* Anybody may ask how far a name's producer has come: its records are taken then, before
